@@ -1,0 +1,270 @@
+/* The slot of a domain and what it remembers from kill to kill: sessions in flight, mms that
+ * are spent, kin that yielded little. In: outcomes. Out: a session to whoever may kill. Never
+ * here: a signal, a wait, a path out of a kill that keeps the slot. */
+#include "kill_internal.h"
+
+#define STEP_NS (10 * NS_PER_MS)
+#define TERMINATING_STEP_NS (50 * NS_PER_MS)
+#define KIN_DISCOUNT_NS (60 * NS_PER_SEC)
+
+#define BIT(state) (1u << (state))
+static const unsigned legal[] = {
+        [SESSION_FREE] = BIT(SESSION_PLANNED),
+        [SESSION_PLANNED] = BIT(SESSION_TERMINATING) | BIT(SESSION_KILLING) | BIT(SESSION_REAPING) |
+                            BIT(SESSION_CANCELLED) | BIT(SESSION_FAILED),
+        [SESSION_TERMINATING] = BIT(SESSION_KILLING) | BIT(SESSION_DRAINING) | BIT(SESSION_CANCELLED) |
+                                BIT(SESSION_ESCAPED) | BIT(SESSION_RELEASED),
+        [SESSION_KILLING] =
+                BIT(SESSION_REAPING) | BIT(SESSION_CANCELLED) | BIT(SESSION_FAILED) | BIT(SESSION_TIMED_OUT),
+        [SESSION_REAPING] = BIT(SESSION_DRAINING) | BIT(SESSION_RELEASED) | BIT(SESSION_TIMED_OUT) |
+                            BIT(SESSION_ESCAPED) | BIT(SESSION_CANCELLED),
+        [SESSION_DRAINING] =
+                BIT(SESSION_RELEASED) | BIT(SESSION_ABSORBED) | BIT(SESSION_TIMED_OUT) | BIT(SESSION_ESCAPED),
+};
+
+bool session_move(struct kill_domain *d, struct kill_session *s, enum session_state to) {
+        if ((size_t)s->state >= ELEMENTS(legal) || !(legal[s->state] & BIT(to))) {
+                d->illegal_transitions++;
+                return false;
+        }
+        s->state = to;
+        return true;
+}
+
+bool session_in_flight(enum session_state s) {
+        return s >= SESSION_PLANNED && s <= SESSION_DRAINING;
+}
+
+void session_changed(struct kill_domain *d, const struct kill_session *s, enum session_change c) {
+        if (d->changed)
+                d->changed(d->userdata, s, c);
+}
+
+int kill_domain_init(struct kill_domain *d, struct kernel *k, struct reap_queue *q, struct process_table *t,
+                     const struct kill_settings *set, int scope_usage_fd, session_changed_t changed, void *userdata) {
+        *d = (struct kill_domain){
+                .kernel = k,
+                .reaper = q,
+                .table = t,
+                .set = *set,
+                .scope_usage_fd = scope_usage_fd,
+                .changed = changed,
+                .userdata = userdata,
+                .unified_mount = "",
+                .buf_cap = 16 * KIB,
+        };
+        d->buf = malloc(d->buf_cap);
+        for (size_t i = 0; d->buf && i < SESSION_POOL; i++) {
+                d->session[i].member = calloc(SESSION_MEMBERS, sizeof(struct reap_member));
+                d->session[i].mm = calloc(SESSION_MMS, sizeof(struct doomed_mm));
+                if (!d->session[i].member || !d->session[i].mm)
+                        break;
+                if (i + 1 == SESSION_POOL)
+                        return 0;
+        }
+        (void)kill_domain_deinit(d);
+        return -ENOMEM;
+}
+
+static bool orders_out(const struct kill_session *s) {
+        for (uint32_t i = 0; i < s->n_mms; i++) {
+                int state = atomic_load_explicit(&s->mm[i].order.state, memory_order_acquire);
+
+                if (state == ORDER_QUEUED || state == ORDER_TAKEN)
+                        return true;
+        }
+        return false;
+}
+
+static void session_wipe(struct kill_domain *d, struct kill_session *s) {
+        struct reap_member *member = s->member;
+        struct doomed_mm *mm = s->mm;
+
+        for (uint32_t i = 0; i < s->n_members; i++)
+                process_handle_close(d->kernel, &member[i].handle);
+        *s = (struct kill_session){.member = member, .mm = mm};
+}
+
+/* A session that has ended is used again once no worker holds an order of it. */
+void session_recycle(struct kill_domain *d) {
+        for (size_t i = 0; i < SESSION_POOL; i++) {
+                struct kill_session *s = &d->session[i];
+
+                if (s->state <= SESSION_DRAINING)
+                        continue;
+                s->orders_out = orders_out(s);
+                if (!s->orders_out)
+                        session_wipe(d, s);
+        }
+}
+
+int kill_domain_deinit(struct kill_domain *d) {
+        for (size_t i = 0; i < SESSION_POOL; i++)
+                if (d->session[i].mm && orders_out(&d->session[i]))
+                        return -EBUSY;
+        for (size_t i = 0; i < SESSION_POOL; i++) {
+                if (d->session[i].member && d->session[i].mm)
+                        session_wipe(d, &d->session[i]);
+                free(take_ptr(d->session[i].member));
+                free(take_ptr(d->session[i].mm));
+        }
+        free(take_ptr(d->buf));
+        return 0;
+}
+
+size_t kill_slots_taken(const struct kill_domain *d) {
+        size_t n = 0;
+
+        for (size_t i = 0; i < SESSION_POOL; i++)
+                n += session_in_flight(d->session[i].state);
+        return n;
+}
+
+bool kill_in_flight(const struct kill_domain *d) {
+        return kill_slots_taken(d) > 0;
+}
+
+struct kill_session *kill_trystart(struct kill_domain *d, enum session_kind kind, bool override, int64_t now_ns) {
+        session_recycle(d);
+        if (kill_slots_taken(d) >= (override ? SESSION_SLOTS : 1))
+                return NULL;
+        for (size_t i = 0; i < SESSION_POOL; i++) {
+                struct kill_session *s = &d->session[i];
+
+                if (s->state != SESSION_FREE)
+                        continue;
+                session_move(d, s, SESSION_PLANNED);
+                s->kind = kind;
+                s->override = override;
+                s->number = ++d->sessions_started;
+                s->planned_ns = now_ns;
+                return s;
+        }
+        d->pool_exhausted++;
+        return NULL;
+}
+
+static void discount_kin(struct kill_domain *d, const struct kill_session *s, int64_t now_ns) {
+        size_t at = 0;
+
+        if (s->kin_key == 0 || s->gain_bytes >= (int64_t)(s->expected_bytes / 4))
+                return;
+        for (size_t i = 0; i < d->n_discounts; i++) {
+                if (d->discount[i].key == s->kin_key) {
+                        at = i;
+                        goto found;
+                }
+                if (d->discount[i].until_ns < d->discount[at].until_ns)
+                        at = i;
+        }
+        if (d->n_discounts < ELEMENTS(d->discount))
+                at = d->n_discounts++;
+found:
+        d->discount[at] = (struct kin_discount){.key = s->kin_key, .until_ns = now_ns + KIN_DISCOUNT_NS};
+}
+
+/* What came back for one session must not count as evidence for the other in flight. */
+static void credit_others(struct kill_domain *d, const struct kill_session *ended) {
+        if (ended->gain_bytes <= 0 || ended->fired_ns == 0)
+                return;
+        for (size_t i = 0; i < SESSION_POOL; i++) {
+                struct kill_session *s = &d->session[i];
+
+                if (s == ended || !session_in_flight(s->state) || s->fired_ns == 0)
+                        continue;
+                s->before.available += (uint64_t)ended->gain_bytes;
+                s->usage_before = sub_floor(s->usage_before, (uint64_t)ended->gain_bytes);
+        }
+}
+
+void kill_finish(struct kill_domain *d, struct kill_session *s, enum session_state outcome, const char *why,
+                 int64_t now_ns) {
+        if (!session_move(d, s, outcome))
+                return;
+        s->why = why;
+        if (outcome == SESSION_RELEASED || outcome == SESSION_ABSORBED)
+                s->released_ns = now_ns;
+        if (s->fired_ns > 0 && !d->set.dry_run) {
+                discount_kin(d, s, now_ns);
+                credit_others(d, s);
+        }
+        session_changed(d, s, SESSION_ENDED);
+}
+
+static void spend(struct kill_domain *d, const struct reap_member *m, int64_t until_ns) {
+        size_t at = d->n_spent < SPENT_MMS ? d->n_spent++ : d->spent_next++ % SPENT_MMS;
+
+        d->spent[at] = (struct spent_mm){.pid = m->pid, .start_time = m->start_time, .print = m->print};
+        d->spent_until_ns[at] = until_ns;
+}
+
+void session_spend(struct kill_domain *d, const struct kill_session *s, uint32_t first, uint32_t n, int64_t now_ns) {
+        int64_t until_ns = d->set.dry_run ? now_ns + d->set.dry_run_repeat_ns : INT64_MAX;
+
+        for (uint32_t i = first; i < first + n; i++)
+                spend(d, &s->member[i], until_ns);
+}
+
+void session_remember_adoption(struct kill_domain *d, const struct kill_session *s) {
+        for (uint32_t i = 0; i < s->n_members; i++) {
+                size_t at = d->adopted_next++ % ELEMENTS(d->adopted);
+
+                d->adopted[at].pid = s->member[i].pid;
+                d->adopted[at].start_time = s->member[i].start_time;
+        }
+}
+
+bool kill_adoption_tried(const struct kill_domain *d, const struct process *p) {
+        for (size_t i = 0; i < ELEMENTS(d->adopted); i++)
+                if (d->adopted[i].pid == p->pid && d->adopted[i].start_time == p->start_time)
+                        return true;
+        return false;
+}
+
+void kill_domain_expire(struct kill_domain *d, int64_t now_ns) {
+        for (size_t i = 0; i < d->n_spent;) {
+                if (d->spent_until_ns[i] > now_ns) {
+                        i++;
+                        continue;
+                }
+                d->spent[i] = d->spent[--d->n_spent];
+                d->spent_until_ns[i] = d->spent_until_ns[d->n_spent];
+        }
+        for (size_t i = 0; i < d->n_discounts;)
+                if (d->discount[i].until_ns > now_ns)
+                        i++;
+                else
+                        d->discount[i] = d->discount[--d->n_discounts];
+}
+
+int64_t kill_domain_next_ns(const struct kill_domain *d, int64_t now_ns) {
+        int64_t next_ns = INT64_MAX;
+
+        for (size_t i = 0; i < SESSION_POOL; i++) {
+                const struct kill_session *s = &d->session[i];
+
+                if (s->state == SESSION_TERMINATING)
+                        next_ns = MIN_OF(next_ns, TERMINATING_STEP_NS);
+                else if (session_in_flight(s->state))
+                        next_ns = MIN_OF(next_ns, STEP_NS);
+        }
+        return next_ns;
+}
+
+const char *session_state_text(enum session_state s) {
+        static const char *const text[] = {
+                [SESSION_FREE] = "free",
+                [SESSION_PLANNED] = "planned",
+                [SESSION_TERMINATING] = "terminating",
+                [SESSION_KILLING] = "killing",
+                [SESSION_REAPING] = "reaping",
+                [SESSION_DRAINING] = "draining",
+                [SESSION_RELEASED] = "released",
+                [SESSION_ABSORBED] = "released-absorbed",
+                [SESSION_CANCELLED] = "cancelled",
+                [SESSION_FAILED] = "failed",
+                [SESSION_TIMED_OUT] = "timed-out",
+                [SESSION_ESCAPED] = "escaped",
+        };
+        return text[s];
+}
