@@ -13,7 +13,6 @@
 #define COMM_BYTES 15      /* TASK_COMM_LEN − 1 */
 #define SUBJECT_BYTES 4096 /* PATH_MAX: longer text matches nothing */
 #define ADJUST_LIMIT 1000
-#define DELETED_SUFFIX " (deleted)" /* the kernel's mark on a replaced executable, proc(5) */
 
 static bool is_regex(enum rule_matcher m) {
         return m == MATCH_COMM_REGEX || m == MATCH_EXE_REGEX || m == MATCH_CGROUP_REGEX;
@@ -259,18 +258,6 @@ static bool any_matches(const struct rule *r, enum rule_matcher m, struct view s
         return false;
 }
 
-/* An upgraded package leaves its processes with a deleted executable: they stay what they
- * are. */
-static bool exe_matches(const struct rule *r, enum rule_matcher m, struct view exe) {
-        const size_t n = strlen(DELETED_SUFFIX);
-
-        if (any_matches(r, m, exe))
-                return true;
-        if (exe.n <= n || memcmp(exe.p + exe.n - n, DELETED_SUFFIX, n) != 0)
-                return false;
-        return any_matches(r, m, (struct view){exe.p, exe.n - n});
-}
-
 static bool user_matches(const struct rule *r, uid_t uid) {
         for (size_t i = 0; i < r->matcher[MATCH_USER].n; i++) {
                 const struct rule_pattern *p = &r->matcher[MATCH_USER].pattern[i];
@@ -289,7 +276,7 @@ static bool matcher_matches(const struct rule *r, enum rule_matcher m, const str
                 return any_matches(r, m, s->comm);
         case MATCH_EXE:
         case MATCH_EXE_REGEX:
-                return exe_matches(r, m, s->exe);
+                return any_matches(r, m, s->exe);
         case MATCH_CGROUP:
         case MATCH_CGROUP_REGEX:
                 return any_matches(r, m, s->cgroup);

@@ -118,18 +118,6 @@ START_TEST(unknown_text_matches_nothing) {
 }
 END_TEST
 
-/* An upgrade must not take its protection from a daemon that still runs the old file. */
-START_TEST(a_deleted_executable_is_still_itself) {
-        struct rule_subject s = {.exe = V("/usr/sbin/sshd (deleted)")};
-
-        ck_assert(matches_one(MATCH_EXE, "/usr/sbin/sshd", &s));
-        ck_assert(matches_one(MATCH_EXE_REGEX, "/sshd$", &s));
-        ck_assert(matches_one(MATCH_EXE, "/usr/sbin/sshd (deleted)", &s));
-        s.exe = V(" (deleted)");
-        ck_assert(!matches_one(MATCH_EXE, "/usr/sbin/sshd", &s));
-}
-END_TEST
-
 START_TEST(patterns_that_could_never_match_are_refused) {
         ck_assert_int_eq(refused(MATCH_COMM, ""), -EINVAL);
         ck_assert_int_eq(refused(MATCH_COMM_REGEX, "\"^java$\""), -EINVAL);
@@ -363,7 +351,6 @@ int main(void) {
         tcase_add_test(tc, hostile_names_are_only_bytes);
         tcase_add_test(tc, views_end_where_they_end);
         tcase_add_test(tc, unknown_text_matches_nothing);
-        tcase_add_test(tc, a_deleted_executable_is_still_itself);
         tcase_add_test(tc, patterns_that_could_never_match_are_refused);
         tcase_add_test(tc, expressions_that_do_not_compile_say_why);
         tcase_add_test(tc, users_are_resolved_when_added);
