@@ -1,0 +1,358 @@
+/* How much memory there is, and what the kernel does to find some.
+ *
+ * Every file is opened at start and read with pread into one buffer: opening a file of /proc
+ * allocates, and that is what there may be none for. A file that is absent or unreadable
+ * leaves its fields 0; only meminfo cannot be done without. Nothing here judges. */
+#include <fcntl.h>
+#include <string.h>
+
+#include "memory_status.h"
+
+/* zoneinfo is the largest by far: some 100 bytes for each CPU in each zone. Untouched pages
+ * of the buffer cost nothing. */
+#define BUFFER_BYTES (512 * KIB)
+
+/* What a zram is taken to save as long as it holds too little to tell, or was plugged in after
+ * our start: 2:1, as the kernel's own manual reckons (admin-guide/blockdev/zram). */
+#define ZRAM_COMPRESSED_PERMILLE_UNKNOWN 500
+#define ZRAM_ENOUGH_TO_TELL (4 * MIB)
+
+/* --- meminfo -------------------------------------------------------------------------- */
+
+struct meminfo {
+        uint64_t total, free, available, buffers, cached, reclaimable;
+        uint64_t active_anon, inactive_anon, anon, shmem, hugetlb, pagetables, unreclaimable, mlocked;
+        uint64_t swap_total, swap_free;
+};
+
+static const struct {
+        const char *key;
+        size_t offset;
+} meminfo_keys[] = {
+        {"MemTotal:", offsetof(struct meminfo, total)},
+        {"MemFree:", offsetof(struct meminfo, free)},
+        {"MemAvailable:", offsetof(struct meminfo, available)},
+        {"Buffers:", offsetof(struct meminfo, buffers)},
+        {"Cached:", offsetof(struct meminfo, cached)},
+        {"SReclaimable:", offsetof(struct meminfo, reclaimable)},
+        {"Active(anon):", offsetof(struct meminfo, active_anon)},
+        {"Inactive(anon):", offsetof(struct meminfo, inactive_anon)},
+        {"AnonPages:", offsetof(struct meminfo, anon)},
+        {"Shmem:", offsetof(struct meminfo, shmem)},
+        {"Hugetlb:", offsetof(struct meminfo, hugetlb)},
+        {"PageTables:", offsetof(struct meminfo, pagetables)},
+        {"SUnreclaim:", offsetof(struct meminfo, unreclaimable)},
+        {"Mlocked:", offsetof(struct meminfo, mlocked)},
+        {"SwapTotal:", offsetof(struct meminfo, swap_total)},
+        {"SwapFree:", offsetof(struct meminfo, swap_free)},
+};
+
+#define MEMINFO_UNKNOWN UINT64_MAX
+
+/* "  24433252 kB" in bytes. The unit is asked for: without it the number may have been cut. */
+static bool parse_kib(struct view v, uint64_t *ret_bytes) {
+        struct view unit;
+        uint64_t kib;
+
+        if (!view_u64(&v, &kib) || kib > UINT64_MAX / KIB || !view_word(&v, &unit) || !view_equals(unit, "kB"))
+                return false;
+        *ret_bytes = kib * KIB;
+        return true;
+}
+
+static void parse_meminfo_line(struct view line, struct meminfo *m) {
+        struct view key;
+        uint64_t bytes;
+
+        if (!view_word(&line, &key))
+                return;
+        for (size_t i = 0; i < ELEMENTS(meminfo_keys); i++) {
+                if (!view_equals(key, meminfo_keys[i].key))
+                        continue;
+                if (parse_kib(line, &bytes))
+                        memcpy((char *)m + meminfo_keys[i].offset, &bytes, sizeof(bytes));
+                return;
+        }
+}
+
+static uint64_t known(uint64_t v) {
+        return v == MEMINFO_UNKNOWN ? 0 : v;
+}
+
+/* Sums of what a file says need not fit; what does not is as good as endless. */
+static uint64_t add_cap(uint64_t a, uint64_t b) {
+        return a > UINT64_MAX - b ? UINT64_MAX : a + b;
+}
+
+int memory_status_parse_meminfo(const char *buf, size_t len, struct memory_status *s) {
+        struct view rest = {buf, len}, line;
+        struct meminfo m;
+        uint64_t available;
+
+        memset(&m, 0xff, sizeof(m)); /* MEMINFO_UNKNOWN */
+        while (view_line(&rest, &line))
+                parse_meminfo_line(line, &m);
+        if (m.total == MEMINFO_UNKNOWN || m.total == 0 || m.free == MEMINFO_UNKNOWN)
+                return -EBADMSG;
+
+        available = m.available;
+        s->estimated = available == MEMINFO_UNKNOWN;
+        if (s->estimated)
+                available = add_cap(add_cap(m.free, known(m.reclaimable)),
+                                    add_cap(known(m.buffers), sub_floor(known(m.cached), known(m.shmem))));
+
+        s->total = m.total;
+        s->base = sub_floor(m.total, known(m.hugetlb));
+        s->available = MIN_OF(available, m.total); /* containers have been seen to say more */
+        s->free = m.free;
+        s->swap_total = known(m.swap_total);
+        s->swap_free = MIN_OF(known(m.swap_free), s->swap_total);
+        s->anon_lru = add_cap(known(m.active_anon), known(m.inactive_anon));
+        s->anon_mapped = known(m.anon);
+        s->shmem = known(m.shmem);
+        s->hugetlb = known(m.hugetlb);
+        s->page_tables = known(m.pagetables);
+        s->slab_unreclaimable = known(m.unreclaimable);
+        s->mlocked = known(m.mlocked);
+        return 0;
+}
+
+/* --- vmstat, zoneinfo ----------------------------------------------------------------- */
+
+int memory_status_parse_vmstat(const char *buf, size_t len, struct memory_status *s) {
+        struct view rest = {buf, len}, line, key;
+        struct memory_status v = {0};
+        bool any = false;
+        uint64_t n;
+
+        while (view_line(&rest, &line)) {
+                if (!view_word(&line, &key) || !view_u64(&line, &n))
+                        continue;
+                any = true;
+                if (view_starts(key, "allocstall"))
+                        v.allocstall += n;
+                else if (view_equals(key, "pgscan_direct")) /* not pgscan_direct_throttle */
+                        v.pgscan_direct = n;
+                else if (view_equals(key, "pgsteal_direct"))
+                        v.pgsteal_direct = n;
+                else if (view_equals(key, "pgsteal_kswapd"))
+                        v.pgsteal = n;
+                else if (view_starts(key, "workingset_refault")) /* split in two since 5.9 */
+                        v.refault += n;
+                else if (view_equals(key, "oom_kill"))
+                        v.oom_kill = n;
+        }
+        if (!any)
+                return -EBADMSG;
+        s->allocstall = v.allocstall;
+        s->pgscan_direct = v.pgscan_direct;
+        s->pgsteal_direct = v.pgsteal_direct;
+        s->pgsteal = v.pgsteal + v.pgsteal_direct;
+        s->refault = v.refault;
+        s->oom_kill = v.oom_kill;
+        return 0;
+}
+
+int memory_status_parse_zoneinfo(const char *buf, size_t len, uint64_t *ret_pcp_pages) {
+        struct view rest = {buf, len}, line, key;
+        uint64_t pages = 0, n;
+        bool any = false;
+
+        while (view_line(&rest, &line)) {
+                if (!view_word(&line, &key))
+                        continue;
+                any = any || view_equals(key, "Node");
+                if (view_equals(key, "count:") && view_u64(&line, &n))
+                        pages = add_cap(pages, n);
+        }
+        if (!any)
+                return -EBADMSG;
+        *ret_pcp_pages = pages;
+        return 0;
+}
+
+/* --- swap ----------------------------------------------------------------------------- */
+
+static ssize_t reader_fill(struct memory_reader *r, int fd) {
+        return fd < 0 ? -ENOENT : kernel_reread(r->kernel, fd, r->buf, r->buf_cap);
+}
+
+/* How much of a zram's free space is worth having: what a page gives back when it goes there.
+ * mm_stat: orig_data_size compr_data_size mem_used_total mem_limit … in bytes. */
+static uint64_t zram_usable(struct memory_reader *r, struct view device, uint64_t free, uint64_t *ret_used) {
+        uint64_t field[4] = {0}, compressed_permille = ZRAM_COMPRESSED_PERMILLE_UNKNOWN;
+        char buf[256];
+        ssize_t n = -ENOENT;
+
+        *ret_used = 0;
+        for (size_t i = 0; i < r->n_zram; i++)
+                if (view_equals(device, r->zram[i].name))
+                        n = kernel_reread(r->kernel, r->zram[i].mm_stat_fd, buf, sizeof(buf));
+        if (n > 0) {
+                struct view rest = {buf, (size_t)n};
+
+                for (size_t i = 0; i < ELEMENTS(field) && view_u64(&rest, &field[i]); i++)
+                        ;
+        }
+        if (field[0] >= ZRAM_ENOUGH_TO_TELL)
+                compressed_permille = MIN_OF(field[1] / (field[0] / 1000), 1000U);
+        if (field[3]) /* mem_limit: beyond it writes fail, whatever SwapFree says */
+                free = MIN_OF(free, sub_floor(field[3], field[2]) / MAX_OF(compressed_permille, 1U) * 1000);
+        *ret_used = field[2];
+        return permille_of(free, 1000 - compressed_permille);
+}
+
+/* One line of /proc/swaps: "/dev/zram0  partition  8388604  0  100", in KiB. What it adds. */
+static uint64_t swap_line_usable(struct memory_reader *r, struct view line, uint64_t *ret_zram_used) {
+        static const char dev[] = "/dev/";
+        struct view name, type;
+        uint64_t size, used, free;
+
+        *ret_zram_used = 0;
+        if (!view_word(&line, &name) || !view_word(&line, &type) || !view_u64(&line, &size) || !view_u64(&line, &used))
+                return 0; /* the heading */
+        free = MIN_OF(sub_floor(size, used), UINT64_MAX / KIB) * KIB;
+        if (!view_starts(name, "/dev/zram"))
+                return free;
+        name.p += sizeof(dev) - 1;
+        name.n -= sizeof(dev) - 1;
+        return zram_usable(r, name, free, ret_zram_used);
+}
+
+static void read_swap(struct memory_reader *r, struct memory_status *s) {
+        uint64_t usable = s->swap_free, zram_used;
+        struct view rest, line;
+        ssize_t n;
+
+        n = s->swap_total ? reader_fill(r, r->swaps_fd) : 0;
+        if (n > 0) {
+                rest = (struct view){r->buf, (size_t)n};
+                usable = 0;
+                while (view_line(&rest, &line)) {
+                        usable = add_cap(usable, swap_line_usable(r, line, &zram_used));
+                        s->zram_used = add_cap(s->zram_used, zram_used);
+                }
+        }
+        s->swap_usable = MIN_OF(usable, s->anon_lru);
+}
+
+/* --- ZFS ------------------------------------------------------------------------------ */
+
+/* "size  4  1073741824", "c_min  4  33554432": the ARC shrinks to c_min when asked, and
+ * MemAvailable does not know. */
+static void read_zfs(struct memory_reader *r, struct memory_status *s) {
+        struct view rest, line, key;
+        uint64_t type, n, size = 0, min = 0;
+        ssize_t len;
+
+        len = reader_fill(r, r->arcstats_fd);
+        if (len <= 0)
+                return;
+        rest = (struct view){r->buf, (size_t)len};
+        while (view_line(&rest, &line)) {
+                if (!view_word(&line, &key) || !view_u64(&line, &type) || !view_u64(&line, &n))
+                        continue;
+                if (view_equals(key, "size"))
+                        size = n;
+                else if (view_equals(key, "c_min"))
+                        min = n;
+        }
+        s->zfs_reclaimable = MIN_OF(sub_floor(size, min), s->total);
+        s->available = MIN_OF(s->available + s->zfs_reclaimable, s->total);
+}
+
+/* --- the reader ----------------------------------------------------------------------- */
+
+static int file_open(struct kernel *k, const char *path) {
+        int fd = k->open(k, AT_FDCWD, path, O_RDONLY);
+
+        return fd < 0 ? -1 : fd;
+}
+
+static void open_zrams(struct memory_reader *r) {
+        for (unsigned i = 0; i < ELEMENTS(r->zram); i++) {
+                char path[64];
+                struct text name = text_on(r->zram[r->n_zram].name, sizeof(r->zram[0].name));
+                struct text t = text_on(path, sizeof(path));
+
+                text_str(&name, "zram");
+                text_u64(&name, i);
+                text_str(&t, "/sys/block/");
+                text_bytes(&t, name.buf, name.len);
+                text_str(&t, "/mm_stat");
+                r->zram[r->n_zram].mm_stat_fd = file_open(r->kernel, path);
+                if (r->zram[r->n_zram].mm_stat_fd >= 0)
+                        r->n_zram++;
+        }
+}
+
+int memory_reader_init(struct memory_reader *r, struct kernel *k) {
+        _cleanup_free_ char *buf = malloc(BUFFER_BYTES);
+        int fd;
+
+        if (!buf)
+                return -ENOMEM;
+        fd = k->open(k, AT_FDCWD, "/proc/meminfo", O_RDONLY);
+        if (fd < 0)
+                return fd;
+        *r = (struct memory_reader){
+                .kernel = k,
+                .meminfo_fd = fd,
+                .vmstat_fd = file_open(k, "/proc/vmstat"),
+                .zoneinfo_fd = file_open(k, "/proc/zoneinfo"),
+                .swaps_fd = file_open(k, "/proc/swaps"),
+                .arcstats_fd = file_open(k, "/proc/spl/kstat/zfs/arcstats"),
+                .buf = take_ptr(buf),
+                .buf_cap = BUFFER_BYTES,
+        };
+        open_zrams(r);
+        return 0;
+}
+
+void memory_reader_deinit(struct memory_reader *r) {
+        int fds[] = {r->meminfo_fd, r->vmstat_fd, r->zoneinfo_fd, r->swaps_fd, r->arcstats_fd};
+
+        for (size_t i = 0; i < ELEMENTS(fds); i++)
+                if (fds[i] >= 0)
+                        r->kernel->close(r->kernel, fds[i]);
+        for (size_t i = 0; i < r->n_zram; i++)
+                r->kernel->close(r->kernel, r->zram[i].mm_stat_fd);
+        free(r->buf);
+        *r = (struct memory_reader){
+                .meminfo_fd = -1, .vmstat_fd = -1, .zoneinfo_fd = -1, .swaps_fd = -1, .arcstats_fd = -1};
+}
+
+int memory_status_read(struct memory_reader *r, int64_t now_ns, struct memory_status *ret) {
+        struct memory_status s = {.when_ns = now_ns};
+        ssize_t n;
+        int e;
+
+        n = reader_fill(r, r->meminfo_fd);
+        if (n < 0)
+                return (int)n;
+        e = memory_status_parse_meminfo(r->buf, (size_t)n, &s);
+        if (e < 0)
+                return e;
+        n = reader_fill(r, r->vmstat_fd);
+        if (n > 0)
+                (void)memory_status_parse_vmstat(r->buf, (size_t)n, &s);
+        read_swap(r, &s);
+        read_zfs(r, &s);
+        *ret = s;
+        return 0;
+}
+
+int memory_status_read_pcp(struct memory_reader *r, struct memory_status *s) {
+        uint64_t pages;
+        ssize_t n;
+        int e;
+
+        n = reader_fill(r, r->zoneinfo_fd);
+        if (n < 0)
+                return (int)n;
+        e = memory_status_parse_zoneinfo(r->buf, (size_t)n, &pages);
+        if (e < 0)
+                return e;
+        s->pcp_free = MIN_OF(pages, s->total / (uint64_t)sysconf(_SC_PAGESIZE)) * (uint64_t)sysconf(_SC_PAGESIZE);
+        return 0;
+}
