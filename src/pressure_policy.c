@@ -1,0 +1,344 @@
+/* calm → warn → term → kill: the only place that says whether the machine is short of memory.
+ *
+ *        ┌──────── by memory: available below a line, swap used up ────────┐
+ *   CALM ── < warn ──► WARN ── < term, swap ≤ 10 % ──► TERM ── < kill, swap ≤ 5 % ──► KILL
+ *     ▲                                                                    │  (any step at once;
+ *     └──────── back only above the line × 1.25, or at a release ──────────┘   back likewise)
+ *   by thrashing: bucket of stall full, and the machine itself short ─────────────► KILL
+ *
+ * In come readings and the clock, out goes a verdict with its figures. No I/O, no floating
+ * point, and nothing here remembers more than struct pressure_state. What must never happen:
+ * a kill for pressure that is not the machine's own (a cgroup throttled at memory.high), for
+ * an echo (pages coming back after a release), or for a clock that stood still. */
+#include "pressure_policy.h"
+
+/* How far ahead of a falling MemAvailable the lines move: what passes between a tick and the
+ * memory of the victim being back (a reaped 2 GB victim takes some 100 ms). */
+#define FALL_AHEAD_MS 200
+#define FALL_AHEAD_MAX_BYTES GIB
+
+/* Rates over less are noise: the kernel's counters are batched per CPU. */
+#define RATE_INTERVAL_NS (10 * NS_PER_MS)
+
+#define TICK_MIN_NS (10 * NS_PER_MS)
+#define TICK_MAX_NS (5 * NS_PER_SEC)
+#define TICK_SHORT_NS (100 * NS_PER_MS)  /* while something is to be done */
+#define TICK_BUCKET_NS (500 * NS_PER_MS) /* while the bucket holds anything */
+/* What an allocator reaches per CPU, and where the bus of an ordinary machine ends. */
+#define FALL_PER_CPU_BYTES_PER_S GIB
+#define FALL_CPUS_MAX 4U
+
+#define LATE_NS (2 * NS_PER_SEC)          /* a tick that comes later was not ours to time: a paused VM */
+#define RESUME_NS NS_PER_SEC              /* a larger step of BOOTTIME − MONOTONIC is a suspend */
+#define RESUME_QUIET_NS (60 * NS_PER_SEC) /* everything is read back from disk */
+#define RELEASE_QUIET_NS NS_PER_SEC       /* what was swapped out comes back: stall without a shortage */
+
+#define MARK_NS (5 * NS_PER_SEC) /* two marks: the last 5…10 s */
+#define DIRECT_MIN_PERMILLE 1    /* of the base in pages: a huge page's compaction scans some too */
+#define ALLOCSTALL_PAGES 32      /* SWAP_CLUSTER_MAX: the least that one stall reclaims */
+#define PAGE_BYTES 4096          /* the order of magnitude is enough here */
+
+#define BUCKET_WARN_PERMILLE 500
+#define BUCKET_CALM_PERMILLE 250
+
+#define DESPERATE_PERMILLE 20
+#define NO_LINE_ABOVE(base, quarters) ((base) / 4 * (quarters))
+
+/* a × b / c without overflow; the result must fit and does: every caller clamps it. */
+static uint64_t scale(uint64_t a, uint64_t b, uint64_t c) {
+        unsigned __int128 v = (unsigned __int128)a * b / MAX_OF(c, UINT64_C(1));
+
+        return v > UINT64_MAX ? UINT64_MAX : (uint64_t)v;
+}
+
+/* --- the clock ------------------------------------------------------------------------ */
+
+/* Whether the time since the last tick can be judged as if we had been there. */
+static void judge_clock(struct pressure_state *st, const struct pressure_sample *s, struct pressure_verdict *v) {
+        int64_t elapsed = s->now_ns - st->last_tick_ns;
+
+        if (!st->primed)
+                return;
+        v->resumed = s->boottime_ns - st->last_boottime_ns - elapsed > RESUME_NS;
+        v->late = elapsed > TICK_MAX_NS + LATE_NS || (s->expected_ns > 0 && s->now_ns - s->expected_ns > LATE_NS);
+        if (v->resumed)
+                st->quiet_until_ns = s->now_ns + RESUME_QUIET_NS;
+        if (st->fresh_window) {
+                st->quiet_until_ns = MAX_OF(st->quiet_until_ns, s->now_ns + RELEASE_QUIET_NS);
+                st->fresh_window = false;
+        }
+        if (v->resumed || v->late) {
+                st->bucket_ns = 0;
+                st->mark[0] = st->mark[1] = (struct pressure_mark){0};
+        }
+}
+
+/* --- the fall ------------------------------------------------------------------------- */
+
+/* Halves it every second, and does so whether the second comes in one piece or in hundreds:
+ * 2^−t ≈ 1 − 0.693 t + 0.193 t² for t ≤ 1. */
+static uint64_t peak_decayed(uint64_t peak, int64_t elapsed_ns) {
+        uint64_t ms = (uint64_t)elapsed_ns / NS_PER_MS, seconds = ms / 1000, rest = ms % 1000;
+
+        if (seconds >= 64)
+                return 0;
+        peak >>= seconds;
+        return peak - scale(peak, rest * (693 - 193 * rest / 1000), 1000000);
+}
+
+/* What is left to be used up. Swap counts with it: once memory is at its floor, a leak shows in
+ * SwapFree alone, and what is merely swapped out is no leak. */
+static uint64_t left(const struct memory_status *m, bool with_swap) {
+        return m->available + (with_swap ? m->swap_free : 0);
+}
+
+static void judge_fall(struct pressure_state *st, const struct pressure_sample *s, bool gap) {
+        const struct memory_status *m = s->memory;
+        int64_t elapsed = m->when_ns - st->last.when_ns;
+        bool with_swap = m->swap_total == st->last.swap_total; /* swapoff is no leak */
+
+        if (!st->primed || gap) { /* a fall that nobody watched has no rate */
+                st->fall_bytes_per_s = st->fall_peak_bytes_per_s = 0;
+                st->last = *m;
+                return;
+        }
+        if (elapsed < RATE_INTERVAL_NS)
+                return;
+        st->fall_bytes_per_s = scale(sub_floor(left(&st->last, with_swap), left(m, with_swap)), (uint64_t)NS_PER_SEC,
+                                     (uint64_t)elapsed);
+        st->fall_peak_bytes_per_s = MAX_OF(peak_decayed(st->fall_peak_bytes_per_s, elapsed), st->fall_bytes_per_s);
+        st->last = *m;
+}
+
+/* --- the lines ------------------------------------------------------------------------ */
+
+/* The fall's share is added once to each line and not multiplied with it: it is the way that
+ * memory goes in 200 ms, and that is the same from wherever one looks. And no line passes its
+ * quarter of the base: a program that starts fast on a small machine must not turn all of its
+ * memory into "nearly empty". */
+static void set_lines(const struct pressure_settings *set, const struct memory_status *m, uint64_t fall_bytes_per_s,
+                      struct pressure_verdict *v) {
+        uint64_t plain, ahead;
+
+        plain = permille_of(m->base, set->kill_line_permille);
+        plain = MIN_OF(MAX_OF(plain, set->kill_line_min_bytes), set->kill_line_max_bytes);
+        ahead = MIN_OF(scale(fall_bytes_per_s, FALL_AHEAD_MS, 1000), FALL_AHEAD_MAX_BYTES);
+
+        v->kill_line_bytes = MIN_OF(plain + ahead, NO_LINE_ABOVE(m->base, 1));
+        v->term_line_bytes = MIN_OF(2 * plain + ahead, NO_LINE_ABOVE(m->base, 2));
+        v->warn_line_bytes = MIN_OF(4 * plain + ahead, NO_LINE_ABOVE(m->base, 3));
+}
+
+/* Usable swap at which none is left, times a factor. Measured on the smaller of swap and
+ * memory: on a small machine with a huge swap, 5 % of the swap can be more than all of the
+ * memory that could ever go there. */
+static uint64_t swap_line(const struct pressure_settings *set, const struct memory_status *m, uint64_t times) {
+        return permille_of(MIN_OF(m->swap_total, m->base), set->swap_usable_permille * times);
+}
+
+static bool level_holds(const struct pressure_settings *set, const struct pressure_verdict *v,
+                        const struct memory_status *m, enum pressure_level level, bool held) {
+        uint64_t line, swap;
+
+        line = level == LEVEL_KILL ? v->kill_line_bytes : level == LEVEL_TERM ? v->term_line_bytes : v->warn_line_bytes;
+        if (held ? m->available > line + line / 4 : m->available >= line)
+                return false;
+        /* A machine with swap left is not short yet, it is only going to be slow: that is what
+         * the bucket judges, and what warn prepares for. */
+        if (level == LEVEL_WARN || m->swap_total == 0)
+                return true;
+        swap = swap_line(set, m, level == LEVEL_KILL ? 1 : 2);
+        return m->swap_usable <= (held ? swap + swap / 4 : swap);
+}
+
+static enum pressure_level level_by_memory(const struct pressure_settings *set, const struct pressure_verdict *v,
+                                           const struct memory_status *m, enum pressure_level before) {
+        for (enum pressure_level l = LEVEL_KILL; l > LEVEL_CALM; l--)
+                if (level_holds(set, v, m, l, before >= l))
+                        return l;
+        return LEVEL_CALM;
+}
+
+/* --- thrashing ------------------------------------------------------------------------ */
+
+/* Each interval pours its stall in and lets a quarter of its length leak out. `full` reads 0 as
+ * long as one task spins, so half of `some` stands for it. */
+static void pour_bucket(struct pressure_state *st, const struct pressure_settings *set, const struct pressure_sample *s,
+                        bool gap, struct pressure_verdict *v) {
+        const struct psi_totals *now = s->psi, *before = &st->last_psi;
+        int64_t elapsed, stall;
+        uint64_t us;
+
+        if (now && st->psi_known && !gap && now->when_ns > before->when_ns) {
+                elapsed = now->when_ns - before->when_ns;
+                us = MAX_OF(sub_floor(now->full_us, before->full_us), sub_floor(now->some_us, before->some_us) / 2);
+                stall = (int64_t)MIN_OF(us, (uint64_t)(elapsed / NS_PER_US)) * NS_PER_US;
+                v->stall_permille = (uint32_t)scale((uint64_t)stall, 1000, (uint64_t)elapsed);
+                st->bucket_ns += stall - elapsed / 1000 * set->stall_permille;
+                st->bucket_ns = MIN_OF(MAX_OF(st->bucket_ns, INT64_C(0)), set->stall_full_ns);
+        }
+        if (!set->thrash || s->now_ns < st->quiet_until_ns)
+                st->bucket_ns = 0;
+        if (now) {
+                st->last_psi = *now;
+                st->psi_known = true;
+        }
+        v->bucket_permille = (uint32_t)scale((uint64_t)st->bucket_ns, 1000, (uint64_t)MAX_OF(set->stall_full_ns, 1));
+}
+
+/* Whether the machine itself (not a cgroup) scanned for memory of late and got back what it
+ * needed again at once. Zeros everywhere are a vmstat that could not be read: no news. */
+static bool reclaims_in_vain(struct pressure_state *st, const struct memory_status *m) {
+        struct pressure_mark now = {
+                .set = true,
+                .when_ns = m->when_ns,
+                .direct_pages = m->pgscan_direct + m->allocstall * ALLOCSTALL_PAGES,
+                .stolen_pages = m->pgsteal,
+                .refault_pages = m->refault,
+        };
+        struct pressure_mark since;
+
+        if (now.direct_pages == 0 && now.stolen_pages == 0 && now.refault_pages == 0)
+                return false;
+        if (!st->mark[1].set || now.when_ns - st->mark[1].when_ns >= MARK_NS) {
+                st->mark[0] = st->mark[1];
+                st->mark[1] = now;
+        }
+        since = st->mark[0].set ? st->mark[0] : st->mark[1];
+        if (sub_floor(now.direct_pages, since.direct_pages) <
+            MAX_OF(permille_of(m->base, DIRECT_MIN_PERMILLE) / PAGE_BYTES, UINT64_C(1)))
+                return false;
+        return sub_floor(now.refault_pages, since.refault_pages) >= sub_floor(now.stolen_pages, since.stolen_pages) / 2;
+}
+
+/* Up to where stall is the machine's own affair: 10 % of it; and where it reclaims in vain,
+ * what is available now and a little more, so that the recheck sees whether it has changed.
+ * With more than half of its memory available no machine is short: refaults count a
+ * throttled cgroup's too. */
+static uint64_t thrash_line(const struct pressure_settings *set, const struct memory_status *m, bool in_vain,
+                            uint64_t kill_line_bytes) {
+        uint64_t line = permille_of(m->base, set->thrash_available_permille);
+
+        if (in_vain && m->available <= m->base / 2)
+                line = MAX_OF(line, m->available + kill_line_bytes);
+        return line;
+}
+
+/* --- the verdict ---------------------------------------------------------------------- */
+
+/* Half of the time in which memory could reach the kill line, and swap its own with it: kill
+ * needs both, so while there is swap a machine that lives below the line may sleep. */
+static int64_t next_tick(const struct pressure_state *st, const struct pressure_settings *set,
+                         const struct pressure_sample *s, const struct pressure_verdict *v) {
+        const struct memory_status *m = s->memory;
+        uint64_t distance, rate;
+        int64_t ns;
+
+        distance = sub_floor(m->available, v->kill_line_bytes) + sub_floor(m->swap_usable, swap_line(set, m, 1));
+        rate = MIN_OF(MAX_OF(s->cpus, 1U), FALL_CPUS_MAX) * FALL_PER_CPU_BYTES_PER_S;
+        rate = MAX_OF(rate, 2 * st->fall_peak_bytes_per_s);
+        ns = (int64_t)MIN_OF(scale(distance, (uint64_t)NS_PER_SEC, rate) / 2, (uint64_t)TICK_MAX_NS);
+        if (v->level >= LEVEL_TERM)
+                ns = MIN_OF(ns, TICK_SHORT_NS);
+        else if (st->bucket_ns > 0)
+                ns = MIN_OF(ns, TICK_BUCKET_NS);
+        return MAX_OF(ns, TICK_MIN_NS);
+}
+
+static void set_level(struct pressure_state *st, const struct pressure_settings *set, const struct pressure_sample *s,
+                      struct pressure_verdict *v) {
+        bool short_of_memory = s->memory->available <= v->thrash_line_bytes;
+
+        st->level = level_by_memory(set, v, s->memory, st->level);
+        v->level = st->level;
+        v->cause = v->level > LEVEL_CALM ? CAUSE_EMPTY : CAUSE_NONE;
+        st->bucket_warned = v->bucket_permille >= (st->bucket_warned ? BUCKET_CALM_PERMILLE : BUCKET_WARN_PERMILLE);
+        if (!s->psi || !set->thrash || !short_of_memory)
+                return;
+        if (v->level < LEVEL_KILL && v->bucket_permille >= 1000)
+                v->level = LEVEL_KILL;
+        else if (v->level < LEVEL_WARN && st->bucket_warned)
+                v->level = LEVEL_WARN;
+        else
+                return;
+        v->cause = CAUSE_THRASHING;
+}
+
+void pressure_policy_judge(struct pressure_state *st, const struct pressure_settings *set,
+                           const struct pressure_sample *sample, struct pressure_verdict *ret) {
+        const struct memory_status *m = sample->memory;
+        struct pressure_verdict v = {.exhausted_in_ns = INT64_MAX};
+        bool gap, in_vain;
+
+        judge_clock(st, sample, &v);
+        gap = v.resumed || v.late;
+        judge_fall(st, sample, gap);
+        pour_bucket(st, set, sample, gap, &v);
+        in_vain = reclaims_in_vain(st, m);
+
+        set_lines(set, m, st->fall_bytes_per_s, &v);
+        v.thrash_line_bytes = thrash_line(set, m, in_vain, v.kill_line_bytes);
+        set_level(st, set, sample, &v);
+
+        v.fall_bytes_per_s = st->fall_bytes_per_s;
+        v.need_bytes = sub_floor(v.term_line_bytes, m->available);
+        if (v.level >= LEVEL_TERM)
+                v.need_bytes = MAX_OF(v.need_bytes, UINT64_C(1));
+        v.desperate = m->available <= permille_of(m->base, DESPERATE_PERMILLE);
+        if (st->fall_peak_bytes_per_s > 0)
+                v.exhausted_in_ns = (int64_t)MIN_OF(
+                        scale(m->available + m->swap_usable, (uint64_t)NS_PER_SEC, st->fall_peak_bytes_per_s),
+                        (uint64_t)INT64_MAX);
+        v.next_tick_ns = next_tick(st, set, sample, &v);
+
+        st->last_boottime_ns = sample->boottime_ns;
+        st->last_tick_ns = sample->now_ns;
+        st->primed = true;
+        *ret = v;
+}
+
+bool pressure_policy_still(const struct pressure_settings *set, const struct pressure_verdict *v,
+                           const struct memory_status *fresh) {
+        if (v->cause == CAUSE_FORCED || v->level == LEVEL_CALM)
+                return true;
+        if (v->cause == CAUSE_THRASHING) /* nothing drains a bucket between a verdict and its shot */
+                return v->bucket_permille >= (v->level == LEVEL_KILL ? 1000 : BUCKET_CALM_PERMILLE) &&
+                       fresh->available <= v->thrash_line_bytes;
+        return level_holds(set, v, fresh, v->level, true);
+}
+
+/* Everything is judged afresh: the hysteresis that held the level up to the kill would ask for
+ * a second victim as soon as the first one's memory is back. */
+void pressure_policy_released(struct pressure_state *st) {
+        st->bucket_ns = 0;
+        st->fresh_window = true;
+        st->level = LEVEL_CALM;
+}
+
+const char *pressure_level_text(enum pressure_level l) {
+        switch (l) {
+        case LEVEL_CALM:
+                return "calm";
+        case LEVEL_WARN:
+                return "warn";
+        case LEVEL_TERM:
+                return "term";
+        case LEVEL_KILL:
+                return "kill";
+        }
+        return "?";
+}
+
+const char *pressure_cause_text(enum pressure_cause c) {
+        switch (c) {
+        case CAUSE_NONE:
+                return "none";
+        case CAUSE_EMPTY:
+                return "empty";
+        case CAUSE_THRASHING:
+                return "thrashing";
+        case CAUSE_FORCED:
+                return "forced";
+        }
+        return "?";
+}

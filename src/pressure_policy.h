@@ -1,0 +1,76 @@
+/* calm → warn → term → kill, with reasons. Pure: fed with samples and the clock, no I/O. */
+#pragma once
+
+#include "memory_status.h"
+#include "psi_monitor.h"
+
+enum pressure_level { LEVEL_CALM, LEVEL_WARN, LEVEL_TERM, LEVEL_KILL };
+enum pressure_cause { CAUSE_NONE, CAUSE_EMPTY, CAUSE_THRASHING, CAUSE_FORCED };
+
+struct pressure_settings {
+        uint32_t kill_line_permille;                       /* 25 */
+        uint64_t kill_line_min_bytes, kill_line_max_bytes; /* 24 MiB, 300 MiB */
+        uint32_t
+                swap_usable_permille; /* 50: usable swap at or below this share of the smaller of swap total and base (no swap: always below) */
+        uint32_t stall_permille;            /* 250: leaks out of the bucket */
+        int64_t stall_full_ns;              /* 5 s: bucket full */
+        uint32_t thrash_available_permille; /* 100 */
+        bool thrash;                        /* judge thrashing at all (off beside another daemon) */
+};
+
+/* Remembered from tick to tick; zeroed = fresh. Fields are the policy's own. */
+struct pressure_state {
+        bool primed;
+        struct memory_status last; /* what rates are measured from: at least 10 ms old when replaced */
+        struct psi_totals last_psi;
+        bool psi_known;
+        int64_t last_boottime_ns, last_tick_ns;
+        uint64_t fall_peak_bytes_per_s; /* steepest fall of available + SwapFree seen lately, halves every second */
+        uint64_t fall_bytes_per_s;      /* of the last interval, 0 when rising */
+        int64_t bucket_ns;              /* stall in the bucket */
+        int64_t quiet_until_ns;         /* bucket off (resume from suspend, the second after a release) */
+        bool bucket_warned;             /* it was half full and has not yet drained to a quarter */
+        bool fresh_window;              /* after a release: the next window is not poured in */
+        struct pressure_mark { /* counters 0…5 s and 5…10 s ago: what reclaim did lately, not only since the last tick */
+                bool set;
+                int64_t when_ns;
+                uint64_t direct_pages, stolen_pages, refault_pages;
+        } mark[2];
+        enum pressure_level level; /* by memory alone: what hysteresis holds */
+};
+
+struct pressure_sample {
+        int64_t now_ns;      /* CLOCK_MONOTONIC */
+        int64_t boottime_ns; /* CLOCK_BOOTTIME */
+        const struct memory_status *memory;
+        const struct psi_totals *psi; /* NULL: not known */
+        unsigned cpus;
+        int64_t expected_ns; /* when this tick was due, 0 = unknown: a late one empties the bucket */
+};
+
+struct pressure_verdict {
+        enum pressure_level level;
+        enum pressure_cause cause;
+        uint64_t kill_line_bytes, term_line_bytes, warn_line_bytes; /* of this moment */
+        uint64_t thrash_line_bytes; /* stall counts as the machine's own at or below it */
+        uint64_t
+                need_bytes; /* shortage: what must come back to stand above the term line (at least 1 at LEVEL_TERM and above) */
+        uint64_t fall_bytes_per_s;
+        uint32_t stall_permille;  /* of the last window */
+        uint32_t bucket_permille; /* 1000 = full */
+        int64_t exhausted_in_ns;  /* MemAvailable (and usable swap) at the peak fall rate; INT64_MAX: not falling */
+        bool desperate;           /* available ≤ 2 % of base */
+        bool resumed, late;       /* a clock jump or a late tick was seen: said once by the caller */
+        int64_t next_tick_ns;     /* how long to sleep: clamp(½ (available − kill line) / R, 10 ms, 5 s) */
+};
+
+void pressure_policy_judge(struct pressure_state *st, const struct pressure_settings *set,
+                           const struct pressure_sample *sample, struct pressure_verdict *ret);
+/* The recheck before the shot: is the verdict's level still called for by a fresh reading?
+ * (For CAUSE_THRASHING: is the bucket still full and memory still short.) */
+bool pressure_policy_still(const struct pressure_settings *set, const struct pressure_verdict *v,
+                           const struct memory_status *fresh);
+/* At every release: empties the bucket and gives one fresh window. */
+void pressure_policy_released(struct pressure_state *st);
+const char *pressure_level_text(enum pressure_level l);
+const char *pressure_cause_text(enum pressure_cause c);

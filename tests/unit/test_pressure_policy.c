@@ -1,0 +1,984 @@
+/* The contract of pressure_policy: every threshold from both sides, then whole stories told as
+ * a series of readings. */
+#include <check.h>
+#include <string.h>
+
+#include "pressure_policy.h"
+
+/* A machine of 16 GiB with everything free and no swap, a clock at 1000 s, and the last
+ * verdict. Tests change what they are about and let time pass. */
+struct world {
+        struct pressure_settings set;
+        struct pressure_state st;
+        struct memory_status m;
+        struct psi_totals psi;
+        bool no_psi;
+        int64_t now_ns, suspended_ns, expected_ns;
+        unsigned cpus;
+        struct pressure_verdict v;
+};
+
+static struct world world_new(uint64_t total) {
+        return (struct world){
+                .set = {.kill_line_permille = 25,
+                        .kill_line_min_bytes = 24 * MIB,
+                        .kill_line_max_bytes = 300 * MIB,
+                        .swap_usable_permille = 50,
+                        .stall_permille = 250,
+                        .stall_full_ns = 5 * NS_PER_SEC,
+                        .thrash_available_permille = 100,
+                        .thrash = true},
+                .m = {.total = total,
+                      .base = total,
+                      .available = total,
+                      .free = total,
+                      .pgscan_direct = 1000,
+                      .pgsteal = 1000,
+                      .refault = 10},
+                .psi = {.some_us = 5000000, .full_us = 1000000},
+                .now_ns = 1000 * NS_PER_SEC,
+                .cpus = 4,
+        };
+}
+
+static void judge(struct world *w) {
+        struct pressure_sample s = {
+                .now_ns = w->now_ns,
+                .boottime_ns = w->now_ns + w->suspended_ns,
+                .memory = &w->m,
+                .psi = w->no_psi ? NULL : &w->psi,
+                .cpus = w->cpus,
+                .expected_ns = w->expected_ns,
+        };
+
+        w->m.when_ns = w->psi.when_ns = w->now_ns;
+        pressure_policy_judge(&w->st, &w->set, &s, &w->v);
+        w->expected_ns = 0;
+}
+
+/* ms pass in which `full` stalls for so many ‰ of them; then a tick. */
+static void pass(struct world *w, int64_t ms, uint64_t full_permille) {
+        w->now_ns += ms * NS_PER_MS;
+        w->psi.full_us += (uint64_t)ms * full_permille;
+        w->psi.some_us += (uint64_t)ms * full_permille;
+        judge(w);
+}
+
+/* Fresh state, one reading. */
+static enum pressure_level level_at(struct world *w, uint64_t available) {
+        memset(&w->st, 0, sizeof(w->st));
+        w->m.available = available;
+        judge(w);
+        return w->v.level;
+}
+
+/* Tenths of a second of a steady stall until a thrashing kill, or 0 if none within two minutes. */
+static int64_t tenths_until_kill(struct world *w, uint64_t full_permille) {
+        for (int64_t t = 1; t <= 1200; t++) {
+                pass(w, 100, full_permille);
+                if (w->v.level == LEVEL_KILL)
+                        return t;
+        }
+        return 0;
+}
+
+/* --- lines ---------------------------------------------------------------------------- */
+
+START_TEST(lines_are_a_share_within_bounds) {
+        struct world w = world_new(4000 * MIB);
+
+        (void)level_at(&w, 4000 * MIB);
+        ck_assert_uint_eq(w.v.kill_line_bytes, 100 * MIB); /* 2.5 % */
+        ck_assert_uint_eq(w.v.term_line_bytes, 200 * MIB);
+        ck_assert_uint_eq(w.v.warn_line_bytes, 400 * MIB);
+
+        w = world_new(512 * GIB);
+        (void)level_at(&w, GIB);
+        ck_assert_uint_eq(w.v.kill_line_bytes, 300 * MIB);
+
+        w = world_new(512 * MIB);
+        (void)level_at(&w, 512 * MIB);
+        ck_assert_uint_eq(w.v.kill_line_bytes, 24 * MIB);
+
+        w = world_new(64 * MIB); /* never more than a quarter, a half, three quarters */
+        (void)level_at(&w, 64 * MIB);
+        ck_assert_uint_eq(w.v.kill_line_bytes, 16 * MIB);
+        ck_assert_uint_eq(w.v.term_line_bytes, 32 * MIB);
+        ck_assert_uint_eq(w.v.warn_line_bytes, 48 * MIB);
+}
+END_TEST
+
+START_TEST(percentages_are_of_the_base) {
+        struct world w = world_new(8000 * MIB);
+
+        w.m.base = 4000 * MIB; /* half of it is huge pages */
+        (void)level_at(&w, 4000 * MIB);
+        ck_assert_uint_eq(w.v.kill_line_bytes, 100 * MIB);
+}
+END_TEST
+
+START_TEST(each_level_from_both_sides) {
+        struct world w = world_new(4000 * MIB);
+
+        ck_assert_int_eq(level_at(&w, 400 * MIB), LEVEL_CALM);
+        ck_assert_int_eq(w.v.cause, CAUSE_NONE);
+        ck_assert_int_eq(level_at(&w, 400 * MIB - 1), LEVEL_WARN);
+        ck_assert_int_eq(level_at(&w, 200 * MIB), LEVEL_WARN);
+        ck_assert_int_eq(level_at(&w, 200 * MIB - 1), LEVEL_TERM);
+        ck_assert_int_eq(level_at(&w, 100 * MIB), LEVEL_TERM);
+        ck_assert_int_eq(level_at(&w, 100 * MIB - 1), LEVEL_KILL);
+        ck_assert_int_eq(w.v.cause, CAUSE_EMPTY);
+        ck_assert_int_eq(level_at(&w, 0), LEVEL_KILL);
+}
+END_TEST
+
+START_TEST(levels_are_left_only_a_quarter_above_the_line) {
+        struct world w = world_new(4000 * MIB);
+        static const struct {
+                uint64_t line_mib;
+                enum pressure_level level;
+        } step[] = {{100, LEVEL_KILL}, {200, LEVEL_TERM}, {400, LEVEL_WARN}};
+
+        for (size_t i = 0; i < ELEMENTS(step); i++) {
+                (void)level_at(&w, step[i].line_mib * MIB - 1);
+                w.m.available = step[i].line_mib * 5 / 4 * MIB;
+                pass(&w, 1000, 0);
+                ck_assert_int_eq(w.v.level, step[i].level);
+                w.m.available++;
+                pass(&w, 1000, 0);
+                ck_assert_int_eq(w.v.level, step[i].level - 1);
+        }
+}
+END_TEST
+
+START_TEST(a_release_is_judged_without_hysteresis) {
+        struct world w = world_new(4000 * MIB);
+
+        (void)level_at(&w, 50 * MIB);
+        pressure_policy_released(&w.st);
+        w.m.available = 101 * MIB;
+        pass(&w, 50, 0);
+        ck_assert_int_eq(w.v.level, LEVEL_TERM);
+}
+END_TEST
+
+/* --- swap ----------------------------------------------------------------------------- */
+
+START_TEST(kill_and_term_want_the_swap_used_up_too) {
+        struct world w = world_new(4000 * MIB);
+
+        w.m.swap_total = 2000 * MIB;
+        w.m.swap_usable = w.m.swap_free = 100 * MIB + 1; /* 5 % and a byte */
+        ck_assert_int_eq(level_at(&w, 50 * MIB), LEVEL_TERM);
+        w.m.swap_usable = 100 * MIB;
+        ck_assert_int_eq(level_at(&w, 50 * MIB), LEVEL_KILL);
+        w.m.swap_usable = 200 * MIB;
+        ck_assert_int_eq(level_at(&w, 50 * MIB), LEVEL_TERM);
+        w.m.swap_usable = 200 * MIB + 1; /* memory alone is a warning */
+        ck_assert_int_eq(level_at(&w, 50 * MIB), LEVEL_WARN);
+        w.m.swap_usable = 2000 * MIB;
+        ck_assert_int_eq(level_at(&w, 0), LEVEL_WARN);
+}
+END_TEST
+
+START_TEST(swap_has_hysteresis_too) {
+        struct world w = world_new(4000 * MIB);
+
+        w.m.swap_total = 2000 * MIB;
+        w.m.swap_usable = 100 * MIB;
+        (void)level_at(&w, 50 * MIB);
+        w.m.swap_usable = 125 * MIB;
+        pass(&w, 1000, 0);
+        ck_assert_int_eq(w.v.level, LEVEL_KILL);
+        w.m.swap_usable++;
+        pass(&w, 1000, 0);
+        ck_assert_int_eq(w.v.level, LEVEL_TERM);
+}
+END_TEST
+
+START_TEST(a_swap_far_larger_than_memory_is_not_used_up_at_five_percent_of_it) {
+        struct world w = world_new(4000 * MIB);
+
+        w.m.swap_total = 100000 * MIB;
+        w.m.swap_usable = 1000 * MIB; /* 1 %, but a quarter of memory: Active + Inactive(anon) bounds it */
+        ck_assert_int_eq(level_at(&w, 50 * MIB), LEVEL_WARN);
+        w.m.swap_usable = 200 * MIB; /* 5 % of memory */
+        ck_assert_int_eq(level_at(&w, 50 * MIB), LEVEL_KILL);
+}
+END_TEST
+
+START_TEST(incompressible_zram_kills_though_swap_is_free) {
+        struct world w = world_new(4000 * MIB);
+
+        w.m.swap_total = w.m.swap_free = 4000 * MIB;
+        w.m.swap_usable = 0;
+        ck_assert_int_eq(level_at(&w, 50 * MIB), LEVEL_KILL);
+        ck_assert_int_eq(w.v.cause, CAUSE_EMPTY);
+}
+END_TEST
+
+/* --- the fall ------------------------------------------------------------------------- */
+
+START_TEST(a_fall_moves_the_lines_by_200_ms) {
+        struct world w = world_new(16 * GIB);
+
+        (void)level_at(&w, 8000 * MIB);
+        w.m.available -= 100 * MIB;
+        pass(&w, 100, 0); /* 1000 MiB/s */
+        ck_assert_uint_eq(w.v.fall_bytes_per_s, 1000 * MIB);
+        ck_assert_uint_eq(w.v.kill_line_bytes, 500 * MIB);
+        ck_assert_uint_eq(w.v.term_line_bytes, 800 * MIB); /* added once, not multiplied */
+        ck_assert_uint_eq(w.v.warn_line_bytes, 1400 * MIB);
+
+        w.m.available -= 3000 * MIB;
+        pass(&w, 100, 0); /* 30 GiB/s: no more than 1 GiB ahead */
+        ck_assert_uint_eq(w.v.kill_line_bytes, 1324 * MIB);
+
+        pass(&w, 100, 0); /* it has stopped */
+        ck_assert_uint_eq(w.v.fall_bytes_per_s, 0);
+        ck_assert_uint_eq(w.v.kill_line_bytes, 300 * MIB);
+
+        w.m.available += GIB; /* rising is no fall */
+        pass(&w, 100, 0);
+        ck_assert_uint_eq(w.v.fall_bytes_per_s, 0);
+}
+END_TEST
+
+START_TEST(a_fast_program_on_a_small_machine_is_not_emptiness) {
+        struct world w = world_new(512 * MIB);
+
+        (void)level_at(&w, 500 * MIB);
+        w.m.available = 300 * MIB;
+        pass(&w, 100, 0); /* 2000 MiB/s: 400 MiB ahead, were it not for the quarter */
+        ck_assert_uint_eq(w.v.kill_line_bytes, 128 * MIB);
+        ck_assert_int_lt(w.v.level, LEVEL_TERM);
+}
+END_TEST
+
+START_TEST(the_peak_halves_every_second) {
+        struct world w = world_new(16 * GIB);
+        uint64_t in_one_step;
+
+        (void)level_at(&w, 8000 * MIB);
+        w.m.available -= 800 * MIB;
+        pass(&w, 1000, 0);
+        ck_assert_uint_eq(w.st.fall_peak_bytes_per_s, 800 * MIB);
+        pass(&w, 1000, 0);
+        in_one_step = w.st.fall_peak_bytes_per_s;
+        ck_assert_uint_eq(in_one_step, 400 * MIB);
+        for (int i = 0; i < 50; i++)
+                pass(&w, 20, 0); /* a second in fifty pieces */
+        ck_assert_uint_gt(w.st.fall_peak_bytes_per_s, 198 * MIB);
+        ck_assert_uint_lt(w.st.fall_peak_bytes_per_s, 202 * MIB);
+}
+END_TEST
+
+START_TEST(two_wakeups_in_a_row_make_no_rate) {
+        struct world w = world_new(16 * GIB);
+
+        (void)level_at(&w, 8000 * MIB);
+        w.m.available -= 8 * MIB;
+        pass(&w, 1, 0); /* 8 GiB/s, if one believed it */
+        ck_assert_uint_eq(w.v.fall_bytes_per_s, 0);
+        pass(&w, 9, 0); /* and nothing is lost: 8 MiB in 10 ms */
+        ck_assert_uint_eq(w.v.fall_bytes_per_s, 800 * MIB);
+}
+END_TEST
+
+START_TEST(swap_filling_up_is_a_fall_swapping_out_is_none) {
+        struct world w = world_new(16 * GIB);
+
+        w.m.swap_total = w.m.swap_free = w.m.swap_usable = 4 * GIB;
+        (void)level_at(&w, GIB);
+        w.m.swap_free -= 500 * MIB; /* memory at its floor, the leak goes to swap */
+        pass(&w, 1000, 0);
+        ck_assert_uint_eq(w.v.fall_bytes_per_s, 500 * MIB);
+        w.m.swap_free -= 500 * MIB;
+        w.m.available += 500 * MIB; /* merely moved out */
+        pass(&w, 1000, 0);
+        ck_assert_uint_eq(w.v.fall_bytes_per_s, 0);
+        w.m.swap_total = w.m.swap_free = w.m.swap_usable = 0; /* swapoff */
+        pass(&w, 1000, 0);
+        ck_assert_uint_eq(w.v.fall_bytes_per_s, 0);
+}
+END_TEST
+
+START_TEST(exhaustion_is_foreseen_at_the_peak_rate) {
+        struct world w = world_new(16 * GIB);
+
+        (void)level_at(&w, 5 * GIB);
+        ck_assert_int_eq(w.v.exhausted_in_ns, INT64_MAX);
+        w.m.available = 4 * GIB;
+        pass(&w, 1000, 0);
+        ck_assert_int_eq(w.v.exhausted_in_ns, 4 * NS_PER_SEC);
+        w.m.swap_total = w.st.last.swap_total = w.m.swap_usable = w.m.swap_free = w.st.last.swap_free = 2 * GIB;
+        w.m.available = 3 * GIB;
+        pass(&w, 1000, 0);
+        ck_assert_int_eq(w.v.exhausted_in_ns, 5 * NS_PER_SEC); /* 3 GiB and 2 GiB of swap */
+}
+END_TEST
+
+/* --- need, desperation ---------------------------------------------------------------- */
+
+START_TEST(the_need_reaches_up_to_the_term_line) {
+        struct world w = world_new(4000 * MIB);
+
+        (void)level_at(&w, 50 * MIB);
+        ck_assert_uint_eq(w.v.need_bytes, 150 * MIB);
+        (void)level_at(&w, 1000 * MIB);
+        ck_assert_uint_eq(w.v.need_bytes, 0);
+        (void)level_at(&w, 199 * MIB);
+        w.m.available = 240 * MIB; /* held at term by hysteresis */
+        pass(&w, 1000, 0);
+        ck_assert_int_eq(w.v.level, LEVEL_TERM);
+        ck_assert_uint_eq(w.v.need_bytes, 1);
+}
+END_TEST
+
+START_TEST(desperate_at_two_percent) {
+        struct world w = world_new(4000 * MIB);
+
+        (void)level_at(&w, 80 * MIB);
+        ck_assert(w.v.desperate);
+        (void)level_at(&w, 80 * MIB + 1);
+        ck_assert(!w.v.desperate);
+}
+END_TEST
+
+/* --- the bucket ----------------------------------------------------------------------- */
+
+START_TEST(the_bucket_fills_in_7_s_in_20_s_or_never) {
+        struct world w = world_new(4000 * MIB);
+
+        w.m.swap_total = w.m.swap_usable = w.m.swap_free = 2000 * MIB; /* thrash with swap free */
+        (void)level_at(&w, 399 * MIB);
+        ck_assert_int_eq(tenths_until_kill(&w, 1000), 67);
+        ck_assert_int_eq(w.v.cause, CAUSE_THRASHING);
+        ck_assert_uint_eq(w.v.bucket_permille, 1000);
+        (void)level_at(&w, 399 * MIB);
+        ck_assert_int_eq(tenths_until_kill(&w, 500), 200);
+        (void)level_at(&w, 399 * MIB);
+        ck_assert_int_eq(tenths_until_kill(&w, 249), 0);
+        ck_assert_uint_eq(w.v.bucket_permille, 0);
+        ck_assert_uint_eq(w.v.stall_permille, 249);
+        (void)level_at(&w, 399 * MIB);
+        ck_assert_int_eq(tenths_until_kill(&w, 250), 0);
+}
+END_TEST
+
+START_TEST(the_bucket_leaks_and_never_runs_below_zero) {
+        struct world w = world_new(4000 * MIB);
+
+        (void)level_at(&w, 399 * MIB);
+        pass(&w, 1000, 0);
+        ck_assert_int_eq(w.st.bucket_ns, 0);
+        pass(&w, 4000, 1000);
+        ck_assert_int_eq(w.st.bucket_ns, 3 * NS_PER_SEC);
+        pass(&w, 4000, 0);
+        ck_assert_int_eq(w.st.bucket_ns, 2 * NS_PER_SEC);
+        for (int i = 0; i < 3; i++)
+                pass(&w, 4000, 1000);
+        ck_assert_int_eq(w.st.bucket_ns, 5 * NS_PER_SEC); /* nor over the brim */
+        ck_assert_int_eq(w.v.level, LEVEL_KILL);
+        pass(&w, 100, 0);
+        ck_assert_int_lt(w.v.level, LEVEL_KILL); /* so the level goes as soon as the stall does */
+}
+END_TEST
+
+START_TEST(half_of_some_stands_in_for_full) {
+        struct world w = world_new(4000 * MIB);
+
+        (void)level_at(&w, 399 * MIB);
+        w.psi.some_us += 1000000; /* one task spins: full stays at 0 */
+        pass(&w, 1000, 0);
+        ck_assert_uint_eq(w.v.stall_permille, 500);
+        ck_assert_int_eq(w.st.bucket_ns, 250 * NS_PER_MS);
+}
+END_TEST
+
+START_TEST(totals_that_run_ahead_or_back_count_for_what_was_possible) {
+        struct world w = world_new(4000 * MIB);
+
+        (void)level_at(&w, 399 * MIB);
+        w.psi.full_us += 60000000;
+        pass(&w, 1000, 0);
+        ck_assert_uint_eq(w.v.stall_permille, 1000);
+        w.psi.full_us = w.psi.some_us = 0;
+        pass(&w, 1000, 0);
+        ck_assert_uint_eq(w.v.stall_permille, 0);
+}
+END_TEST
+
+START_TEST(a_filling_bucket_warns) {
+        struct world w = world_new(64 * GIB);
+
+        (void)level_at(&w, 6 * GIB); /* under a tenth, far above the warn line */
+        ck_assert_int_eq(w.v.level, LEVEL_CALM);
+        pass(&w, 3300, 1000);
+        ck_assert_int_eq(w.v.level, LEVEL_CALM);
+        pass(&w, 100, 1000); /* 2.5 s of 5 s */
+        ck_assert_int_eq(w.v.level, LEVEL_WARN);
+        ck_assert_int_eq(w.v.cause, CAUSE_THRASHING);
+        pass(&w, 4000, 0); /* to a little over 1.5 s: still above a quarter */
+        ck_assert_int_eq(w.v.level, LEVEL_WARN);
+        pass(&w, 2000, 0);
+        ck_assert_int_eq(w.v.level, LEVEL_CALM);
+}
+END_TEST
+
+START_TEST(switched_off_nothing_is_poured) {
+        struct world w = world_new(4000 * MIB);
+
+        w.set.thrash = false;
+        (void)level_at(&w, 399 * MIB);
+        ck_assert_int_eq(tenths_until_kill(&w, 1000), 0);
+        ck_assert_uint_eq(w.v.bucket_permille, 0);
+}
+END_TEST
+
+/* --- whose stall is it ---------------------------------------------------------------- */
+
+START_TEST(stall_kills_only_where_a_tenth_or_less_is_available) {
+        struct world w = world_new(4000 * MIB);
+
+        w.m.swap_total = w.m.swap_usable = w.m.swap_free = 2000 * MIB;
+        (void)level_at(&w, 400 * MIB);
+        ck_assert_int_ne(tenths_until_kill(&w, 1000), 0);
+        (void)level_at(&w, 400 * MIB + 1);
+        ck_assert_int_eq(tenths_until_kill(&w, 1000), 0);
+        ck_assert_uint_eq(w.v.bucket_permille, 1000); /* full, and nobody dies of it */
+}
+END_TEST
+
+/* A second of thrashing with so many pages scanned directly, stolen, and refaulted. */
+static void reclaim_second(struct world *w, uint64_t scanned, uint64_t stolen, uint64_t refaulted) {
+        w->m.pgscan_direct += scanned;
+        w->m.pgsteal += stolen;
+        w->m.refault += refaulted;
+        pass(w, 1000, 1000);
+}
+
+static bool killed_within(struct world *w, int seconds, uint64_t scanned, uint64_t stolen, uint64_t refaulted) {
+        for (int i = 0; i < seconds; i++) {
+                reclaim_second(w, scanned, stolen, refaulted);
+                if (w->v.level == LEVEL_KILL)
+                        return true;
+        }
+        return false;
+}
+
+START_TEST(or_where_the_machine_reclaims_in_vain) {
+        struct world w = world_new(4000 * MIB);
+
+        (void)level_at(&w, 1000 * MIB);
+        ck_assert(killed_within(&w, 20, 10000, 10000, 5000)); /* refaults at a half */
+        ck_assert_int_eq(w.v.cause, CAUSE_THRASHING);
+        (void)level_at(&w, 1000 * MIB);
+        ck_assert(!killed_within(&w, 60, 10000, 10000, 4999));
+        (void)level_at(&w, 1000 * MIB); /* nothing scanned by the machine itself: refaults are a cgroup's */
+        ck_assert(!killed_within(&w, 60, 0, 10000, 10000));
+        (void)level_at(&w,
+                       1000 * MIB); /* 1 ‰ of 4000 MiB is 1024 pages in the window of 5…10 s: some scanning is always */
+        ck_assert(!killed_within(&w, 60, 100, 100, 10000));
+        (void)level_at(&w, 1000 * MIB);
+        ck_assert(killed_within(&w, 20, 250, 100, 10000));
+        (void)level_at(&w, 2000 * MIB); /* up to a half of the base */
+        ck_assert(killed_within(&w, 20, 10000, 10000, 10000));
+        (void)level_at(&w, 2000 * MIB + 1);
+        ck_assert(!killed_within(&w, 60, 10000, 10000, 10000));
+}
+END_TEST
+
+START_TEST(stalls_of_allocation_count_as_direct_reclaim) {
+        struct world w = world_new(4000 * MIB);
+        bool killed = false;
+
+        (void)level_at(&w, 1000 * MIB);
+        for (int i = 0; i < 20; i++) {
+                w.m.allocstall += 100; /* of 32 pages at least */
+                reclaim_second(&w, 0, 100, 100);
+                killed = killed || w.v.level == LEVEL_KILL;
+        }
+        ck_assert(killed);
+}
+END_TEST
+
+START_TEST(reclaim_is_remembered_for_ten_seconds_not_for_ever) {
+        struct world w = world_new(4000 * MIB);
+
+        (void)level_at(&w, 1000 * MIB);
+        for (int i = 0; i < 8; i++)
+                reclaim_second(&w, 10000, 10000, 10000);
+        ck_assert_int_eq(w.v.level, LEVEL_KILL);
+        reclaim_second(&w, 0, 0, 0); /* lately, not only since the last tick */
+        ck_assert_int_eq(w.v.level, LEVEL_KILL);
+        for (int i = 0; i < 10; i++)
+                reclaim_second(&w, 0, 0, 0);
+        ck_assert_int_lt(w.v.level, LEVEL_KILL);
+}
+END_TEST
+
+START_TEST(a_vmstat_that_cannot_be_read_is_no_news) {
+        struct world w = world_new(4000 * MIB);
+        struct memory_status kept;
+
+        (void)level_at(&w, 1000 * MIB);
+        for (int i = 0; i < 20; i++) {
+                kept = w.m;
+                w.m.pgscan_direct = w.m.pgsteal = w.m.refault = w.m.allocstall = 0;
+                pass(&w, 500, 1000);
+                w.m = kept; /* and when it is back, not everything since boot has just happened */
+                pass(&w, 500, 1000);
+                ck_assert_int_lt(w.v.level, LEVEL_KILL);
+        }
+}
+END_TEST
+
+/* --- clocks and echoes ---------------------------------------------------------------- */
+
+START_TEST(release_echo) {
+        struct world w = world_new(4000 * MIB);
+
+        (void)level_at(&w, 399 * MIB);
+        ck_assert_int_ne(tenths_until_kill(&w, 1000), 0);
+        pressure_policy_released(&w.st);
+        pass(&w, 20, 1000); /* what was swapped out comes back */
+        ck_assert_uint_eq(w.v.bucket_permille, 0);
+        ck_assert_int_lt(w.v.level, LEVEL_KILL);
+        for (int i = 0; i < 9; i++)
+                pass(&w, 100, 1000);
+        ck_assert_uint_eq(w.v.bucket_permille, 0); /* one fresh window of a second */
+        pass(&w, 200, 1000);
+        ck_assert_uint_gt(w.v.bucket_permille, 0); /* and then it counts again, from nothing */
+        ck_assert_int_ge(tenths_until_kill(&w, 1000), 60);
+}
+END_TEST
+
+START_TEST(suspend_and_resume) {
+        struct world w = world_new(4000 * MIB);
+
+        (void)level_at(&w, 399 * MIB);
+        pass(&w, 4000, 1000);
+        ck_assert_int_gt(w.st.bucket_ns, 0);
+        w.suspended_ns = 3600 * NS_PER_SEC;
+        w.m.available = 398 * MIB;
+        pass(&w, 100, 1000);
+        ck_assert(w.v.resumed);
+        ck_assert(!w.v.late);
+        ck_assert_uint_eq(w.v.bucket_permille, 0);
+        ck_assert_uint_eq(w.v.fall_bytes_per_s, 0);
+        for (int i = 0; i < 59; i++) {
+                pass(&w, 1000, 1000);
+                ck_assert(!w.v.resumed);
+                ck_assert_uint_eq(w.v.bucket_permille, 0);
+        }
+        pass(&w, 1000, 1000);
+        pass(&w, 1000, 1000);
+        ck_assert_uint_gt(w.v.bucket_permille, 0);
+
+        w = world_new(4000 * MIB); /* a second of drift is none */
+        (void)level_at(&w, 399 * MIB);
+        w.suspended_ns = NS_PER_SEC;
+        pass(&w, 100, 1000);
+        ck_assert(!w.v.resumed);
+        w.suspended_ns += NS_PER_SEC + 1;
+        pass(&w, 100, 1000);
+        ck_assert(w.v.resumed);
+}
+END_TEST
+
+START_TEST(emptiness_kills_right_after_a_resume) {
+        struct world w = world_new(4000 * MIB);
+
+        (void)level_at(&w, 2000 * MIB);
+        w.suspended_ns = 3600 * NS_PER_SEC;
+        w.m.available = 10 * MIB;
+        pass(&w, 100, 0);
+        ck_assert_int_eq(w.v.level, LEVEL_KILL);
+        ck_assert_int_eq(w.v.cause, CAUSE_EMPTY);
+}
+END_TEST
+
+START_TEST(a_paused_vm) {
+        struct world w = world_new(4000 * MIB);
+
+        (void)level_at(&w, 399 * MIB);
+        pass(&w, 4000, 1000);
+        w.m.available = 200 * MIB;
+        pass(&w, 7000 + 1, 1000); /* more than five seconds and a margin since the last */
+        ck_assert(w.v.late);
+        ck_assert_uint_eq(w.v.bucket_permille, 0);
+        ck_assert_uint_eq(w.v.fall_bytes_per_s, 0); /* nobody watched it fall */
+        ck_assert_int_eq(w.v.exhausted_in_ns, INT64_MAX);
+        pass(&w, 1000, 1000);
+        ck_assert(!w.v.late);
+        ck_assert_int_eq(w.st.bucket_ns, 750 * NS_PER_MS);
+        pass(&w, 7000, 1000);
+        ck_assert(!w.v.late);
+}
+END_TEST
+
+START_TEST(a_tick_later_than_it_was_due) {
+        struct world w = world_new(4000 * MIB);
+
+        (void)level_at(&w, 399 * MIB);
+        w.expected_ns = w.now_ns + 100 * NS_PER_MS;
+        pass(&w, 2100, 1000);
+        ck_assert(!w.v.late);
+        ck_assert_uint_gt(w.v.bucket_permille, 0);
+        w.expected_ns = w.now_ns + 100 * NS_PER_MS;
+        pass(&w, 2101, 1000);
+        ck_assert(w.v.late);
+        ck_assert_uint_eq(w.v.bucket_permille, 0);
+        w.expected_ns = w.now_ns + 5000 * NS_PER_MS; /* woken early by a trigger */
+        pass(&w, 100, 1000);
+        ck_assert(!w.v.late);
+}
+END_TEST
+
+/* --- stories -------------------------------------------------------------------------- */
+
+/* Sleeps as told from one tick to the next while memory falls at a rate, until the kill;
+ * returns what was still available then. */
+static uint64_t run_leak(struct world *w, uint64_t bytes_per_s, size_t *ret_ticks) {
+        *ret_ticks = 0;
+        while (w->v.level < LEVEL_KILL) {
+                uint64_t eaten = bytes_per_s / 1000 * (uint64_t)(w->v.next_tick_ns / NS_PER_MS);
+
+                ck_assert_uint_gt(w->m.available, eaten); /* else the kernel has chosen by now */
+                w->m.available -= eaten;
+                w->now_ns += w->v.next_tick_ns / NS_PER_MS * NS_PER_MS;
+                judge(w);
+                (*ret_ticks)++;
+        }
+        return w->m.available;
+}
+
+START_TEST(a_steady_leak) {
+        struct world w = world_new(16 * GIB);
+        uint64_t left;
+        size_t ticks;
+
+        (void)level_at(&w, 8 * GIB);
+        left = run_leak(&w, 50 * MIB, &ticks);         /* 160 s */
+        ck_assert_uint_gt(left, 300 * MIB - 16 * MIB); /* at the line and not far past it */
+        ck_assert_uint_lt(left, 320 * MIB);
+        ck_assert_uint_lt(ticks, 4000);
+        ck_assert_int_eq(w.v.cause, CAUSE_EMPTY);
+}
+END_TEST
+
+START_TEST(a_leak_of_2_gb_a_second) {
+        struct world w = world_new(16 * GIB);
+        uint64_t left;
+        size_t ticks;
+
+        (void)level_at(&w, 8 * GIB);
+        left = run_leak(&w, 2 * GIB, &ticks);
+        ck_assert_uint_gt(left, 400 * MIB); /* 200 ms from zero at least */
+        ck_assert_uint_lt(left, 800 * MIB);
+        ck_assert_int_ge(w.v.exhausted_in_ns, 200 * NS_PER_MS);
+}
+END_TEST
+
+START_TEST(the_fastest_leak_is_met_before_zero) {
+        struct world w = world_new(16 * GIB);
+        size_t ticks;
+
+        w.cpus = 16;
+        (void)level_at(&w, 8 * GIB); /* from calm, with the longest sleep that is told there */
+        ck_assert_uint_gt(run_leak(&w, 4 * GIB, &ticks), 0);
+}
+END_TEST
+
+START_TEST(thrash_with_swap_free) {
+        struct world w = world_new(8 * GIB);
+        int64_t at = -1;
+
+        w.m.swap_total = 8 * GIB;
+        w.m.swap_free = w.m.swap_usable = 5 * GIB;
+        (void)level_at(&w, GIB);
+        for (int t = 0; t < 30 && at < 0; t++) {
+                w.m.available = 500 * MIB - (uint64_t)t * MIB;
+                w.m.swap_free = w.m.swap_usable -= 10 * MIB;
+                pass(&w, 1000, t < 3 ? 200 : 800); /* gets going */
+                if (w.v.level == LEVEL_KILL)
+                        at = t;
+        }
+        ck_assert_int_ge(at, 8);
+        ck_assert_int_le(at, 14);
+        ck_assert_int_eq(w.v.cause, CAUSE_THRASHING);
+}
+END_TEST
+
+START_TEST(a_throttled_cgroup_never_kills) {
+        struct world w = world_new(8 * GIB);
+
+        (void)level_at(&w, 6 * GIB);
+        for (int t = 0; t < 600; t++) {
+                w.m.refault += 50000; /* the cgroup's: pgscan and allocstall are the machine's */
+                pass(&w, 1000, 950);
+                ck_assert_int_eq(w.v.level, LEVEL_CALM);
+        }
+}
+END_TEST
+
+START_TEST(no_swap_at_all) {
+        struct world w = world_new(8000 * MIB);
+
+        w.m.swap_total = w.m.swap_free = w.m.swap_usable = 0;
+        ck_assert_int_eq(level_at(&w, 199 * MIB), LEVEL_KILL);
+        ck_assert_int_eq(level_at(&w, 300 * MIB), LEVEL_TERM);
+}
+END_TEST
+
+START_TEST(no_psi_at_all) {
+        struct world w = world_new(4000 * MIB);
+
+        w.no_psi = true;
+        (void)level_at(&w, 399 * MIB);
+        ck_assert_int_eq(tenths_until_kill(&w, 1000), 0);
+        ck_assert_uint_eq(w.v.stall_permille, 0);
+        ck_assert_int_eq(level_at(&w, 50 * MIB), LEVEL_KILL); /* emptiness is seen without */
+}
+END_TEST
+
+START_TEST(one_lost_psi_reading_loses_no_stall) {
+        struct world w = world_new(4000 * MIB);
+
+        (void)level_at(&w, 399 * MIB);
+        w.no_psi = true;
+        pass(&w, 1000, 1000);
+        w.no_psi = false;
+        pass(&w, 1000, 1000);
+        ck_assert_int_eq(w.st.bucket_ns, 1500 * NS_PER_MS);
+}
+END_TEST
+
+/* --- the timer ------------------------------------------------------------------------ */
+
+START_TEST(the_next_tick_comes_before_memory_can_be_gone) {
+        struct world w = world_new(16 * GIB);
+
+        (void)level_at(&w, 300 * MIB + 4 * GIB);
+        ck_assert_int_eq(w.v.next_tick_ns, 500 * NS_PER_MS); /* half of 4 GiB at 4 GiB/s */
+        w.cpus = 64;
+        (void)level_at(&w, 300 * MIB + 4 * GIB);
+        ck_assert_int_eq(w.v.next_tick_ns, 500 * NS_PER_MS);
+        w.cpus = 1;
+        (void)level_at(&w, 300 * MIB + 4 * GIB);
+        ck_assert_int_eq(w.v.next_tick_ns, 2000 * NS_PER_MS);
+        (void)level_at(&w, 16 * GIB);
+        ck_assert_int_eq(w.v.next_tick_ns, 5 * NS_PER_SEC);
+        w.cpus = 0; /* not known */
+        (void)level_at(&w, 300 * MIB + 4 * GIB);
+        ck_assert_int_eq(w.v.next_tick_ns, 2000 * NS_PER_MS);
+        (void)level_at(&w, 300 * MIB + MIB);
+        ck_assert_int_eq(w.v.next_tick_ns, 10 * NS_PER_MS);
+        (void)level_at(&w, 0);
+        ck_assert_int_eq(w.v.next_tick_ns, 10 * NS_PER_MS);
+}
+END_TEST
+
+START_TEST(a_fall_seen_lately_shortens_the_sleep) {
+        struct world w = world_new(64 * GIB);
+
+        w.cpus = 1;
+        (void)level_at(&w, 40 * GIB);
+        w.m.available = 32 * GIB;
+        pass(&w, 1000, 0); /* 8 GiB/s: reckon with twice that */
+        ck_assert_int_gt(w.v.next_tick_ns, 900 * NS_PER_MS);
+        ck_assert_int_lt(w.v.next_tick_ns, NS_PER_SEC);
+}
+END_TEST
+
+START_TEST(a_machine_that_lives_on_swap_may_sleep) {
+        struct world w = world_new(4000 * MIB);
+
+        w.m.swap_total = w.m.swap_free = w.m.swap_usable = 8000 * MIB;
+        ck_assert_int_eq(level_at(&w, 50 * MIB), LEVEL_WARN);
+        ck_assert_int_gt(w.v.next_tick_ns, 900 * NS_PER_MS);
+        w.m.swap_usable = 201 * MIB; /* 5 % of 4000 MiB: the last one counts */
+        (void)level_at(&w, 50 * MIB);
+        ck_assert_int_eq(w.v.next_tick_ns, 10 * NS_PER_MS);
+}
+END_TEST
+
+START_TEST(a_filling_bucket_is_watched) {
+        struct world w = world_new(16 * GIB);
+
+        (void)level_at(&w, 16 * GIB);
+        pass(&w, 1000, 1000);
+        ck_assert_int_eq(w.v.next_tick_ns, 500 * NS_PER_MS);
+        pass(&w, 4000, 0);
+        ck_assert_int_gt(w.v.next_tick_ns, NS_PER_SEC);
+}
+END_TEST
+
+START_TEST(at_kill_and_term_it_looks_every_100_ms) {
+        struct world w = world_new(64 * GIB);
+
+        (void)level_at(&w, 6 * GIB);
+        ck_assert_int_ne(tenths_until_kill(&w, 1000), 0);
+        ck_assert_int_eq(w.v.next_tick_ns, 100 * NS_PER_MS);
+
+        w = world_new(64 * GIB);
+        w.cpus = 1;
+        (void)level_at(&w, 599 * MIB);
+        ck_assert_int_eq(w.v.level, LEVEL_TERM);
+        ck_assert_int_eq(w.v.next_tick_ns, 100 * NS_PER_MS);
+}
+END_TEST
+
+/* --- the recheck ---------------------------------------------------------------------- */
+
+START_TEST(the_recheck_calls_off_when_the_need_has_passed) {
+        struct world w = world_new(4000 * MIB);
+        struct memory_status fresh;
+
+        (void)level_at(&w, 50 * MIB);
+        fresh = w.m;
+        ck_assert(pressure_policy_still(&w.set, &w.v, &fresh));
+        fresh.available = 125 * MIB; /* with the hysteresis of the level, or the two would disagree */
+        ck_assert(pressure_policy_still(&w.set, &w.v, &fresh));
+        fresh.available = 125 * MIB + 1;
+        ck_assert(!pressure_policy_still(&w.set, &w.v, &fresh));
+
+        fresh = w.m;
+        fresh.swap_total = fresh.swap_usable = 2000 * MIB; /* swapon came to help */
+        ck_assert(!pressure_policy_still(&w.set, &w.v, &fresh));
+
+        (void)level_at(&w, 150 * MIB);
+        ck_assert_int_eq(w.v.level, LEVEL_TERM);
+        fresh = w.m;
+        fresh.available = 250 * MIB;
+        ck_assert(pressure_policy_still(&w.set, &w.v, &fresh));
+        fresh.available = 251 * MIB;
+        ck_assert(!pressure_policy_still(&w.set, &w.v, &fresh));
+}
+END_TEST
+
+START_TEST(the_recheck_of_thrashing) {
+        struct world w = world_new(4000 * MIB);
+        struct memory_status fresh;
+
+        (void)level_at(&w, 399 * MIB);
+        ck_assert_int_ne(tenths_until_kill(&w, 1000), 0);
+        fresh = w.m;
+        fresh.available = 400 * MIB;
+        ck_assert(pressure_policy_still(&w.set, &w.v, &fresh));
+        fresh.available = 401 * MIB;
+        ck_assert(!pressure_policy_still(&w.set, &w.v, &fresh));
+        fresh.available = 300 * MIB;
+        w.v.bucket_permille = 999;
+        ck_assert(!pressure_policy_still(&w.set, &w.v, &fresh));
+
+        (void)level_at(&w, 1000 * MIB); /* short by reclaim in vain: until memory has come back */
+        ck_assert(killed_within(&w, 20, 10000, 10000, 10000));
+        fresh = w.m;
+        ck_assert(pressure_policy_still(&w.set, &w.v, &fresh));
+        fresh.available = 1101 * MIB;
+        ck_assert(!pressure_policy_still(&w.set, &w.v, &fresh));
+}
+END_TEST
+
+START_TEST(a_forced_level_needs_no_shortage) {
+        struct world w = world_new(4000 * MIB);
+
+        (void)level_at(&w, 4000 * MIB);
+        w.v.level = LEVEL_KILL;
+        w.v.cause = CAUSE_FORCED;
+        ck_assert(pressure_policy_still(&w.set, &w.v, &w.m));
+}
+END_TEST
+
+START_TEST(figures_at_the_edges_break_nothing) {
+        struct world w = world_new(4000 * MIB);
+
+        memset(&w.m, 0, sizeof(w.m));
+        memset(&w.st, 0, sizeof(w.st));
+        judge(&w);
+        pass(&w, 1000, 1000);
+        memset(&w.m, 0xff, sizeof(w.m));
+        pass(&w, 1000, 1000);
+        w.m.available = w.m.swap_free = w.m.swap_usable = 0;
+        pass(&w, 10, 1000);
+        w.set.stall_full_ns = 0;
+        pass(&w, 10, 1000);
+        ck_assert_int_ge(w.v.next_tick_ns, 10 * NS_PER_MS);
+        ck_assert_str_eq(pressure_level_text(LEVEL_TERM), "term");
+        ck_assert_str_eq(pressure_cause_text(CAUSE_THRASHING), "thrashing");
+}
+END_TEST
+
+static Suite *pressure_policy_suite(void) {
+        const TTest *const tests[] = {
+                lines_are_a_share_within_bounds,
+                percentages_are_of_the_base,
+                each_level_from_both_sides,
+                levels_are_left_only_a_quarter_above_the_line,
+                a_release_is_judged_without_hysteresis,
+                kill_and_term_want_the_swap_used_up_too,
+                swap_has_hysteresis_too,
+                a_swap_far_larger_than_memory_is_not_used_up_at_five_percent_of_it,
+                incompressible_zram_kills_though_swap_is_free,
+                a_fall_moves_the_lines_by_200_ms,
+                a_fast_program_on_a_small_machine_is_not_emptiness,
+                the_peak_halves_every_second,
+                two_wakeups_in_a_row_make_no_rate,
+                swap_filling_up_is_a_fall_swapping_out_is_none,
+                exhaustion_is_foreseen_at_the_peak_rate,
+                the_need_reaches_up_to_the_term_line,
+                desperate_at_two_percent,
+                the_bucket_fills_in_7_s_in_20_s_or_never,
+                the_bucket_leaks_and_never_runs_below_zero,
+                half_of_some_stands_in_for_full,
+                totals_that_run_ahead_or_back_count_for_what_was_possible,
+                a_filling_bucket_warns,
+                switched_off_nothing_is_poured,
+                stall_kills_only_where_a_tenth_or_less_is_available,
+                or_where_the_machine_reclaims_in_vain,
+                stalls_of_allocation_count_as_direct_reclaim,
+                reclaim_is_remembered_for_ten_seconds_not_for_ever,
+                a_vmstat_that_cannot_be_read_is_no_news,
+                release_echo,
+                suspend_and_resume,
+                emptiness_kills_right_after_a_resume,
+                a_paused_vm,
+                a_tick_later_than_it_was_due,
+                a_steady_leak,
+                a_leak_of_2_gb_a_second,
+                the_fastest_leak_is_met_before_zero,
+                thrash_with_swap_free,
+                a_throttled_cgroup_never_kills,
+                no_swap_at_all,
+                no_psi_at_all,
+                one_lost_psi_reading_loses_no_stall,
+                the_next_tick_comes_before_memory_can_be_gone,
+                a_fall_seen_lately_shortens_the_sleep,
+                a_machine_that_lives_on_swap_may_sleep,
+                a_filling_bucket_is_watched,
+                at_kill_and_term_it_looks_every_100_ms,
+                the_recheck_calls_off_when_the_need_has_passed,
+                the_recheck_of_thrashing,
+                a_forced_level_needs_no_shortage,
+                figures_at_the_edges_break_nothing,
+        };
+        Suite *s = suite_create("pressure_policy");
+        TCase *tc = tcase_create("contract");
+
+        for (size_t i = 0; i < ELEMENTS(tests); i++)
+                tcase_add_test(tc, tests[i]);
+        suite_add_tcase(s, tc);
+        return s;
+}
+
+int main(void) {
+        SRunner *r = srunner_create(pressure_policy_suite());
+        int failed;
+
+        srunner_run_all(r, CK_NORMAL);
+        failed = srunner_ntests_failed(r);
+        srunner_free(r);
+        return failed != 0;
+}
