@@ -67,10 +67,8 @@ static void judge_clock(struct pressure_state *st, const struct pressure_sample 
                 st->quiet_until_ns = MAX_OF(st->quiet_until_ns, s->now_ns + RELEASE_QUIET_NS);
                 st->fresh_window = false;
         }
-        if (v->resumed || v->late) {
+        if (v->resumed || v->late)
                 st->bucket_ns = 0;
-                st->mark[0] = st->mark[1] = (struct pressure_mark){0};
-        }
 }
 
 /* --- the fall ------------------------------------------------------------------------- */
@@ -144,8 +142,8 @@ static bool level_holds(const struct pressure_settings *set, const struct pressu
         if (held ? m->available > line + line / 4 : m->available >= line)
                 return false;
         /* A machine with swap left is not short yet, it is only going to be slow: that is what
-         * the bucket judges, and what warn prepares for. */
-        if (level == LEVEL_WARN || m->swap_total == 0)
+         * the bucket judges, and what warn prepares for. (Without swap there is never any left.) */
+        if (level == LEVEL_WARN)
                 return true;
         swap = swap_line(set, m, level == LEVEL_KILL ? 1 : 2);
         return m->swap_usable <= (held ? swap + swap / 4 : swap);
@@ -253,7 +251,7 @@ static void set_level(struct pressure_state *st, const struct pressure_settings 
         v->level = st->level;
         v->cause = v->level > LEVEL_CALM ? CAUSE_EMPTY : CAUSE_NONE;
         st->bucket_warned = v->bucket_permille >= (st->bucket_warned ? BUCKET_CALM_PERMILLE : BUCKET_WARN_PERMILLE);
-        if (!s->psi || !set->thrash || !short_of_memory)
+        if (!s->psi || !short_of_memory)
                 return;
         if (v->level < LEVEL_KILL && v->bucket_permille >= 1000)
                 v->level = LEVEL_KILL;

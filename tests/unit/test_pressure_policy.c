@@ -522,14 +522,18 @@ START_TEST(a_vmstat_that_cannot_be_read_is_no_news) {
         struct world w = world_new(4000 * MIB);
         struct memory_status kept;
 
+        w.m.pgscan_direct = 1000000;
+        w.m.refault = 1000000;
         (void)level_at(&w, 1000 * MIB);
         for (int i = 0; i < 20; i++) {
+                reclaim_second(&w, 0, 0, 0);
+                /* when it is back, not everything since boot has just happened */
+                ck_assert_int_lt(w.v.level, LEVEL_KILL);
                 kept = w.m;
                 w.m.pgscan_direct = w.m.pgsteal = w.m.refault = w.m.allocstall = 0;
-                pass(&w, 500, 1000);
-                w.m = kept; /* and when it is back, not everything since boot has just happened */
-                pass(&w, 500, 1000);
+                pass(&w, 5000, 1000);
                 ck_assert_int_lt(w.v.level, LEVEL_KILL);
+                w.m = kept;
         }
 }
 END_TEST
@@ -743,6 +747,30 @@ START_TEST(no_psi_at_all) {
 }
 END_TEST
 
+START_TEST(a_full_bucket_does_not_kill_unseen) {
+        struct world w = world_new(4000 * MIB);
+
+        (void)level_at(&w, 399 * MIB);
+        ck_assert_int_ne(tenths_until_kill(&w, 1000), 0);
+        w.no_psi = true;
+        pass(&w, 100, 1000);
+        ck_assert_int_lt(w.v.level, LEVEL_KILL);
+}
+END_TEST
+
+START_TEST(empty_is_the_stronger_cause) {
+        struct world w = world_new(4000 * MIB);
+
+        (void)level_at(&w, 399 * MIB);
+        ck_assert_int_ne(tenths_until_kill(&w, 1000), 0);
+        w.m.available = 50 * MIB;
+        pass(&w, 1000, 1000);
+        ck_assert_int_eq(w.v.level, LEVEL_KILL);
+        ck_assert_uint_eq(w.v.bucket_permille, 1000);
+        ck_assert_int_eq(w.v.cause, CAUSE_EMPTY);
+}
+END_TEST
+
 START_TEST(one_lost_psi_reading_loses_no_stall) {
         struct world w = world_new(4000 * MIB);
 
@@ -953,6 +981,8 @@ static Suite *pressure_policy_suite(void) {
                 a_throttled_cgroup_never_kills,
                 no_swap_at_all,
                 no_psi_at_all,
+                a_full_bucket_does_not_kill_unseen,
+                empty_is_the_stronger_cause,
                 one_lost_psi_reading_loses_no_stall,
                 the_next_tick_comes_before_memory_can_be_gone,
                 a_fall_seen_lately_shortens_the_sleep,
