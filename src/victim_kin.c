@@ -1,0 +1,168 @@
+/* Sums over a kin. RssAnon and VmSwap count a page that fork() left shared in every process
+ * that maps it, so that eleven processes of 2 GB may hold 2 GB together: killing one of
+ * them frees nothing, killing all frees 2 GB. AnonPages counts every page once; the
+ * difference is what is counted again, though not by whom: each family is assumed to have
+ * caused all of it, as far as its sizes allow. */
+#include "victim_kin.h"
+
+struct counted_again kin_counted_again(const struct select_input *in) {
+        const struct process_table *table = in->table;
+        uint64_t sharers_anon = 0, sharers_swap = 0, swap_sum = 0;
+
+        /* Who shares an mm shows all of it too, but that is known and judged as one. */
+        for (size_t i = 0; i < in->groups->n_groups; i++) {
+                const struct mm_group *g = &in->groups->group[i];
+
+                for (uint32_t k = 1; k < g->n_members; k++) {
+                        const struct process *p = &table->process[in->groups->member[g->first_member + k]];
+
+                        sharers_anon += p->anon_bytes;
+                        sharers_swap += p->swap_bytes;
+                }
+        }
+        for (size_t i = 0; i < table->n; i++)
+                swap_sum += table->process[i].swap_bytes;
+
+        return (struct counted_again){
+                .anon_bytes = in->memory->anon_mapped == 0
+                                      ? 0 /* not known */
+                                      : sub_floor(table->anon_sum_bytes, in->memory->anon_mapped + sharers_anon),
+                .swap_bytes =
+                        sub_floor(swap_sum, sub_floor(in->memory->swap_total, in->memory->swap_free) + sharers_swap),
+        };
+}
+
+enum kin_bin kin_bin_of(const struct select_input *in, const struct mm_group *g) {
+        return g->freed_bytes < in->min_free_bytes ? BIN_SMALL : BIN_LARGE;
+}
+
+void kin_tally_add(struct kin_tally *t, const struct select_input *in, const struct mm_group *g) {
+        enum kin_bin b = kin_bin_of(in, g);
+
+        t->bin[b].smallest_anon = t->bin[b].n == 0 ? g->anon_bytes : MIN_OF(t->bin[b].smallest_anon, g->anon_bytes);
+        t->bin[b].smallest_swap = t->bin[b].n == 0 ? g->swap_bytes : MIN_OF(t->bin[b].smallest_swap, g->swap_bytes);
+        t->bin[b].sum_bytes += g->freed_bytes;
+        t->bin[b].n++;
+}
+
+/* n members cannot share more than the smallest has, nor cause more than is counted again. */
+static uint64_t shared_part(uint64_t smallest, uint64_t n, uint64_t *again) {
+        uint64_t shared;
+
+        if (n < 2)
+                return 0;
+        shared = MIN_OF(smallest, *again / (n - 1));
+        *again -= shared * (n - 1);
+        return shared;
+}
+
+void kin_tally_settle(struct kin_tally *t, const struct mm_kin *kin, struct counted_again again) {
+        uint64_t seen = t->bin[BIN_SMALL].sum_bytes + t->bin[BIN_LARGE].sum_bytes;
+        uint64_t unseen = sub_floor(kin->sum_bytes, seen), n_unseen = 0, n;
+
+        /* Who is not in the set is small, and like the small that are. */
+        if (t->bin[BIN_SMALL].n > 0)
+                n_unseen = unseen / MAX_OF(t->bin[BIN_SMALL].sum_bytes / t->bin[BIN_SMALL].n, UINT64_C(1));
+        /* The large first: there it matters most. Small ones beside them (a helper forked
+         * early) must not make it look as if nothing were shared. */
+        for (int b = BIN_LARGE; b >= BIN_SMALL && kin->fork_family; b--) {
+                n = t->bin[b].n + (b == BIN_SMALL ? n_unseen : 0);
+                t->bin[b].shared_bytes = shared_part(t->bin[b].smallest_anon, n, &again.anon_bytes) +
+                                         shared_part(t->bin[b].smallest_swap, n, &again.swap_bytes);
+        }
+        t->unseen_bytes = sub_floor(unseen, n_unseen * t->bin[BIN_SMALL].shared_bytes);
+}
+
+uint64_t kin_private_bytes(const struct kin_tally *t, const struct select_input *in, const struct mm_group *g) {
+        return sub_floor(g->freed_bytes, t->bin[kin_bin_of(in, g)].shared_bytes);
+}
+
+static void party_join(struct kin_party *p, const struct candidate *c) {
+        bool first = p->n == 0;
+
+        if (first || c->start_time < p->oldest_start) {
+                p->oldest = c->group;
+                p->oldest_start = c->start_time;
+        }
+        p->adj = first ? c->adj : MIN_OF(p->adj, c->adj);
+        p->class = first ? c->class : MAX_OF(p->class, c->class);
+        p->largest_bytes = MAX_OF(p->largest_bytes, c->freed_bytes);
+        p->sum_bytes += c->freed_bytes;
+        p->n++;
+}
+
+void kin_tally_count(struct kin_tally *t, const struct select_input *in, const struct candidate *c) {
+        const struct mm_group *g = &in->groups->group[c->group];
+        bool small = kin_bin_of(in, g) == BIN_SMALL;
+
+        if (c->reason != CANDIDATE_ELIGIBLE) {
+                t->large_untouchable |= !small;
+                return;
+        }
+        party_join(small ? &t->small[c->class] : &t->large, c);
+        if (in->groups->kin[g->kin].head == c->group) {
+                party_join(&t->head, c);
+                t->head_is_small = small;
+        }
+}
+
+void kin_tally_decide(struct kin_tally *t, const struct select_input *in) {
+        const struct kin_party *small = &t->small[CLASS_PREFER];
+        uint64_t shared = t->bin[BIN_LARGE].shared_bytes;
+
+        /* One that is most of it by what is its own is a leak in a family: it dies alone. */
+        if (t->large.n >= 2 && !t->large_untouchable && shared >= in->min_free_bytes &&
+            t->large.largest_bytes < (t->large.sum_bytes + shared) / 2) {
+                t->competes = t->whole = true;
+                t->class = t->large.class;
+                t->takes_head = t->head.n > 0 && !t->head_is_small;
+                return;
+        }
+        /* The small compete in the class where most of them are: one member that borrows a
+         * protected name must not shield the bomb, nor die with it if it is genuine. */
+        for (int class = CLASS_NORMAL; class <= CLASS_AVOID; class ++)
+                if (t->small[class].sum_bytes > small->sum_bytes)
+                        small = &t->small[class];
+        if (small->n == 0)
+                return;
+        t->class = small->class;
+        /* A head that is large dies first, as whoever forks must, unless it is most of the
+         * sum: then it competes alone. */
+        t->takes_head = t->head.n > 0 && t->head.class == t->class &&
+                        (t->head_is_small || t->head.sum_bytes < small->sum_bytes + t->unseen_bytes);
+        t->competes = small->n + (t->takes_head && !t->head_is_small) >= 2;
+}
+
+bool kin_includes(const struct kin_tally *t, const struct select_input *in, const struct candidate *c) {
+        const struct mm_group *g = &in->groups->group[c->group];
+        bool small = kin_bin_of(in, g) == BIN_SMALL;
+
+        if (c->reason != CANDIDATE_ELIGIBLE || !t->competes)
+                return false;
+        if (t->whole)
+                return !small;
+        if (t->takes_head && in->groups->kin[g->kin].head == c->group)
+                return true;
+        return small && c->class == t->class;
+}
+
+void kin_candidate(const struct kin_tally *t, const struct select_input *in, struct candidate *c,
+                   uint64_t *ret_weighed_bytes) {
+        struct kin_party p = t->whole ? t->large : t->small[t->class];
+
+        if (!t->whole && t->takes_head && !t->head_is_small) {
+                p.sum_bytes += t->head.sum_bytes;
+                p.largest_bytes = MAX_OF(p.largest_bytes, t->head.largest_bytes);
+                p.adj = MIN_OF(p.adj, t->head.adj);
+        }
+        if (t->takes_head) {
+                p.oldest = t->head.oldest;
+                p.oldest_start = t->head.oldest_start;
+        }
+        c->group = p.oldest;
+        c->start_time = p.oldest_start;
+        c->class = t->class;
+        c->adj = p.adj;
+        c->freed_bytes = p.sum_bytes + (t->whole ? t->bin[BIN_LARGE].shared_bytes : t->unseen_bytes);
+        *ret_weighed_bytes = t->whole ? c->freed_bytes : p.largest_bytes;
+}

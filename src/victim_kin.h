@@ -1,0 +1,66 @@
+/* What a kin frees as one: sizes add up, but for what copy-on-write counts again. Pure; part
+ * of victim_select, which judges the members one by one.
+ *
+ * Two reasons make a kin compete by its sum:
+ *   whole: a fork family that shares much copy-on-write memory, which only the death of the
+ *          last one gives back. Without the others a member frees no more than its private
+ *          part.
+ *   small: members that are each below MinFree but many (a fork bomb). */
+#pragma once
+
+#include "victim_select.h"
+
+enum kin_bin { BIN_SMALL, BIN_LARGE, N_BINS }; /* a group's freed_bytes below MinFree, or not */
+
+/* By how much the sums over processes exceed what there is. */
+struct counted_again {
+        uint64_t anon_bytes, swap_bytes;
+};
+
+/* Eligible members that would die together. */
+struct kin_party {
+        uint32_t n;
+        uint32_t oldest; /* group */
+        uint64_t oldest_start;
+        uint64_t sum_bytes, largest_bytes; /* of their private parts */
+        int16_t adj;                       /* the most protective */
+        enum candidate_class class;        /* likewise */
+};
+
+struct kin_tally {
+        struct {
+                uint32_t n;
+                uint64_t sum_bytes, smallest_anon, smallest_swap;
+                uint64_t shared_bytes; /* of each: what only the last one's death gives back */
+        } bin[N_BINS];
+        uint64_t unseen_bytes; /* private parts of the small that are not in the set */
+
+        struct kin_party large, small[CLASS_AVOID + 1];
+        bool large_untouchable; /* one that must live keeps what the large share */
+        struct kin_party head;  /* a party of one: the kin's head, if it is eligible */
+        bool head_is_small;
+
+        /* the outcome */
+        bool competes, whole, takes_head;
+        enum candidate_class class;
+};
+
+struct counted_again kin_counted_again(const struct select_input *in);
+enum kin_bin kin_bin_of(const struct select_input *in, const struct mm_group *g);
+
+/* In this order: every group of the kin is added, then shares are settled, then every group
+ * is counted with its candidate (its reason, class, adj and private part), then it is
+ * decided. A tally starts zeroed. */
+void kin_tally_add(struct kin_tally *t, const struct select_input *in, const struct mm_group *g);
+void kin_tally_settle(struct kin_tally *t, const struct mm_kin *kin, struct counted_again again);
+void kin_tally_count(struct kin_tally *t, const struct select_input *in, const struct candidate *c);
+void kin_tally_decide(struct kin_tally *t, const struct select_input *in);
+
+/* What the death of this one alone gives back. */
+uint64_t kin_private_bytes(const struct kin_tally *t, const struct select_input *in, const struct mm_group *g);
+/* Whether an eligible candidate's group dies with a kin that competes. */
+bool kin_includes(const struct kin_tally *t, const struct select_input *in, const struct candidate *c);
+/* Fills group, class, adj, start_time and freed_bytes of the kin's candidate; *ret_weighed is
+ * the size that a positive adj weighs: of one process, not of their sum. */
+void kin_candidate(const struct kin_tally *t, const struct select_input *in, struct candidate *c,
+                   uint64_t *ret_weighed_bytes);
