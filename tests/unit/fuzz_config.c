@@ -1,14 +1,11 @@
 /* Whatever bytes come in as a configuration file: an answer, never a crash; an error exactly
  * when one was told; and what is accepted prints as a text that is accepted and prints the
- * same. With -DWITH_LIBFUZZER -fsanitize=fuzzer a fuzzer; otherwise a test that replays the
- * files it is given, or without any goes through mutations of its own, the same every time. */
+ * same. */
 #include <stdio.h>
 #include <string.h>
 
 #include "config.h"
-#include "config_files.h"
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len);
+#include "fuzz_replay.h"
 
 /* Seen by the debugger and by the exit code alike. */
 static void require(bool holds, const char *what) {
@@ -88,10 +85,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len) {
         return 0;
 }
 
-#ifndef WITH_LIBFUZZER
-#define MUTATIONS 20000
-
-static const char *const seeds[] = {
+const char *const fuzz_seeds[] = {
         "[Pressure]\nKillLine=3.1%\nKillLineMin=32M\nStallFull=1min "
         "2s\nThrash=no\n[Kill]\nReapDelay=auto\nDeadline=5s\n",
         "[Rule one]\nComm=a*\nCommRegex=^(a|b)$\nUser=0\nAction=avoid\nAdjust=-17\n[Rule one]\nComm=\nComm=[x\n",
@@ -100,75 +94,12 @@ static const char *const seeds[] = {
         "1.5GiB",
         "1min 30s 200ms",
 };
+const size_t fuzz_n_seeds = ELEMENTS(fuzz_seeds);
 
-/* Words that get a mutation past the first check. */
-static const char *const words[] = {
+/* 100 bytes: two of them make a line too long. */
+#define LONG_WORD "xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx"
+
+const char *const fuzz_words[] = {
         "[Rule ", "[Kill]\n",      "]\n",          "=",    " ;", "\n",   "\n ",  "\r\n", "Comm=", "Action=never\n",
-        "User=",  "CgroupRegex=(", "999999999999", "auto", "%",  "\001", "\002", "/../", "0"};
-
-static uint64_t next_random(uint64_t *state) {
-        *state ^= *state << 13;
-        *state ^= *state >> 7;
-        *state ^= *state << 17;
-        return *state;
-}
-
-/* A few random edits: a byte, a word, a cut, a piece doubled. Returns the new length. */
-static size_t mutate(uint8_t *buf, size_t len, size_t cap, uint64_t *state) {
-        for (uint64_t n = next_random(state) % 6; n > 0; n--) {
-                size_t at = len ? next_random(state) % len : 0;
-                const char *word = words[next_random(state) % ELEMENTS(words)];
-                size_t piece = next_random(state) % 220;
-
-                piece = MIN_OF(piece, len - at);
-                switch (next_random(state) % 4) {
-                case 0:
-                        if (len > 0)
-                                buf[at] = (uint8_t)next_random(state);
-                        break;
-                case 1:
-                        piece = MIN_OF(strlen(word), cap - len);
-                        memmove(buf + at + piece, buf + at, len - at);
-                        memcpy(buf + at, word, piece);
-                        len += piece;
-                        break;
-                case 2:
-                        memmove(buf + at, buf + at + piece, len - at - piece);
-                        len -= piece;
-                        break;
-                default:
-                        piece = MIN_OF(piece, cap - len);
-                        memmove(buf + len, buf + at, piece);
-                        len += piece;
-                }
-        }
-        return len;
-}
-
-static void run_mutations(void) {
-        uint64_t state = UINT64_C(0x9E3779B97F4A7C15);
-
-        for (size_t i = 0; i < MUTATIONS; i++) {
-                uint8_t buf[4096];
-                const char *seed = seeds[next_random(&state) % ELEMENTS(seeds)];
-                size_t len = strlen(seed);
-
-                memcpy(buf, seed, len);
-                len = mutate(buf, len, sizeof(buf), &state);
-                LLVMFuzzerTestOneInput(buf, len);
-        }
-}
-
-int main(int argc, char **argv) {
-        if (argc < 2)
-                run_mutations();
-        for (int i = 1; i < argc; i++) {
-                _cleanup_free_ char *buf = NULL;
-                size_t len;
-
-                require(config_file_read(argv[i], &buf, &len) == 0, "cannot read the file to replay");
-                LLVMFuzzerTestOneInput((const uint8_t *)buf, len);
-        }
-        return 0;
-}
-#endif
+        "User=",  "CgroupRegex=(", "999999999999", "auto", "%",  "\001", "\002", "/../", "0",     LONG_WORD};
+const size_t fuzz_n_words = ELEMENTS(fuzz_words);
