@@ -86,8 +86,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len) {
 }
 
 const char *const fuzz_seeds[] = {
-        "[Pressure]\nKillLine=3.1%\nKillLineMin=32M\nStallFull=1min "
-        "2s\nThrash=no\n[Kill]\nReapDelay=auto\nDeadline=5s\n",
+        "[Pressure]\nKillLine=3.1%\nKillLineMin=32M\nStallFull=2s\nThrash=no\n[Kill]\nReapDelay=auto\nDeadline=5s\n",
         "[Rule one]\nComm=a*\nCommRegex=^(a|b)$\nUser=0\nAction=avoid\nAdjust=-17\n[Rule one]\nComm=\nComm=[x\n",
         "\xEF\xBB\xBF# c\r\n[Victim]\r\nOnlyCgroup=/a/b\r\nMinFree=1.5MiB\r\n\n[Log]\nTarget=stderr\nDryRunRepeat=\n",
         "25\xE2\x80\xB0",
