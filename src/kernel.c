@@ -10,6 +10,7 @@
 #include <linux/kcmp.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <sys/statfs.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
 #include <time.h>
@@ -121,6 +122,15 @@ static int system_list_pids(struct kernel *k, int dirfd, bool restart, pid_t *pi
         return (int)n;
 }
 
+static int system_fs_used(struct kernel *k, const char *path, uint64_t *ret_bytes) {
+        struct statfs fs;
+
+        if (statfs(path, &fs) < 0)
+                return -errno;
+        *ret_bytes = (uint64_t)(fs.f_blocks - fs.f_bfree) * (uint64_t)fs.f_bsize;
+        return 0;
+}
+
 static int system_pidfd_open(struct kernel *k, pid_t pid) {
         return (int)result_of(syscall(SYS_pidfd_open, pid, 0));
 }
@@ -224,6 +234,7 @@ void kernel_system_init(struct kernel *k) {
                 .write = system_write,
                 .readlink = system_readlink,
                 .list_pids = system_list_pids,
+                .fs_used = system_fs_used,
                 .pidfd_open = system_pidfd_open,
                 .pidfd_send_signal = system_pidfd_send_signal,
                 .process_mrelease = system_process_mrelease,
@@ -272,6 +283,10 @@ static int dry_list_pids(struct kernel *k, int dirfd, bool restart, pid_t *pids,
         return base_of(k)->list_pids(base_of(k), dirfd, restart, pids, cap);
 }
 
+static int dry_fs_used(struct kernel *k, const char *path, uint64_t *ret_bytes) {
+        return base_of(k)->fs_used(base_of(k), path, ret_bytes);
+}
+
 static int dry_pidfd_open(struct kernel *k, pid_t pid) {
         return base_of(k)->pidfd_open(base_of(k), pid);
 }
@@ -311,6 +326,7 @@ void kernel_dry_run_init(struct kernel *k, struct kernel *base) {
                 .write = dry_write,
                 .readlink = dry_readlink,
                 .list_pids = dry_list_pids,
+                .fs_used = dry_fs_used,
                 .pidfd_open = dry_pidfd_open,
                 .pidfd_send_signal = dry_pidfd_send_signal,
                 .process_mrelease = dry_process_mrelease,

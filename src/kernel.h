@@ -31,6 +31,9 @@ struct kernel {
          * end. restart rewinds first. (/proc: tgids; /proc/PID/task: tids.) */
         int (*list_pids)(struct kernel *k, int dirfd, bool restart, pid_t *pids, size_t cap);
 
+        /* Bytes used on the file system mounted at path (statfs(2)): tmpfs only, others may hang. */
+        int (*fs_used)(struct kernel *k, const char *path, uint64_t *ret_bytes);
+
         int (*pidfd_open)(struct kernel *k, pid_t pid); /* pidfd_open(2), 5.3 */
         /* pidfd_send_signal(2), 5.1; takes a pidfd or an fd of /proc/PID. [W] */
         int (*pidfd_send_signal)(struct kernel *k, int pidfd, int sig);

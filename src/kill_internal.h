@@ -15,6 +15,10 @@ void session_recycle(struct kill_domain *d);
 void session_spend(struct kill_domain *d, const struct kill_session *s, uint32_t first, uint32_t n, int64_t now_ns);
 void session_remember_adoption(struct kill_domain *d, const struct kill_session *s);
 
+/* Tells the table whose files must not be read: any reader of a dying process can become the
+ * last user of its mm and do the teardown itself (KERNEL.md). */
+void session_update_skip(struct kill_domain *d);
+
 /* kill_orders.c */
 void session_read_usage(struct kill_domain *d, uint64_t *usage_bytes);
 void session_submit(struct kill_domain *d, struct doomed_mm *mm, int64_t now_ns);

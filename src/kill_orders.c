@@ -8,42 +8,62 @@
 #define ROBUST_EXHAUSTED_NS (100 * NS_PER_MS)
 
 /* A pid that now is somebody else's, or an mm that is no longer the chosen one. */
-static int verify_member(struct kill_domain *d, const struct process *known, const struct mm_group *g,
-                         struct reap_member *m) {
-        struct process fresh;
-        int r = process_read_identity(d->kernel, known->pid, d->buf, d->buf_cap, &fresh);
-
-        if (r < 0)
-                return r == -ESRCH || r == -ENOENT ? -ESRCH : r;
-        if (fresh.start_time != known->start_time || (fresh.flags & PROCESS_NO_MM))
+static int verify_member(const struct process *known, const struct process *fresh, const struct mm_group *g) {
+        if (fresh->start_time != known->start_time || (fresh->flags & PROCESS_NO_MM))
                 return -ESRCH;
-        if (!mm_print_equal(&fresh.print, &known->print))
+        if (!mm_print_equal(&fresh->print, &known->print))
                 return -ESTALE;
-        if (g->n_members == 1 && process_freed_bytes(&fresh) < process_freed_bytes(known) / 2)
+        /* An exec may by chance show an equal fingerprint, but not the memory. */
+        if (g->n_members == 1 && process_freed_bytes(fresh) < process_freed_bytes(known) / 2)
                 return -ESTALE;
-        m->live_tid = fresh.live_tid;
         return 0;
+}
+
+/* The pidfd comes first, then the identity: whoever is read after the pidfd was opened and is
+ * the one that was chosen is the one the pidfd leads to. */
+static int hold_member(struct kill_domain *d, const struct process *known, struct process_handle *ret_handle,
+                       struct process *ret_fresh) {
+        struct held_process *held = d->held ? held_files_find(d->held, known->pid, known->start_time) : NULL;
+
+        if (held && held->handle.fd >= 0) {
+                int r = held_process_identity(d->held, held, ret_fresh);
+
+                if (r < 0)
+                        return r;
+                *ret_handle = held->handle;
+                held->handle.fd = -1;
+                return 0;
+        }
+        int r = process_handle_open(d->kernel, known->pid, ret_handle);
+        if (r < 0)
+                return r;
+        r = process_read_identity(d->kernel, known->pid, d->buf, d->buf_cap, ret_fresh);
+        if (r < 0)
+                process_handle_close(d->kernel, ret_handle);
+        return r;
 }
 
 static int add_member(struct kill_domain *d, struct kill_session *s, const struct process *p,
                       const struct mm_group *g) {
-        struct reap_member m = {
-                .pid = p->pid,
-                .live_tid = p->live_tid,
-                .start_time = p->start_time,
-                .print = p->print,
-                .vforked = p->flags & PROCESS_IN_VFORK,
-        };
-        int r = process_handle_open(d->kernel, p->pid, &m.handle);
+        struct process_handle handle = {.fd = -1};
+        struct process fresh;
+        int r = hold_member(d, p, &handle, &fresh);
 
         if (r < 0)
-                return r;
-        r = verify_member(d, p, g, &m);
+                return r == -ENOENT ? -ESRCH : r;
+        r = verify_member(p, &fresh, g);
         if (r < 0) {
-                process_handle_close(d->kernel, &m.handle);
+                process_handle_close(d->kernel, &handle);
                 return r;
         }
-        s->member[s->n_members++] = m;
+        s->member[s->n_members++] = (struct reap_member){
+                .pid = p->pid,
+                .live_tid = fresh.live_tid,
+                .start_time = p->start_time,
+                .print = p->print,
+                .handle = handle,
+                .vforked = p->flags & PROCESS_IN_VFORK,
+        };
         return 0;
 }
 
@@ -105,6 +125,7 @@ void kill_session_terminate(struct kill_domain *d, struct kill_session *s, int64
         }
         s->terminated_ns = now_ns;
         start_measuring(d, s, now_ns);
+        session_update_skip(d);
         if (d->set.dry_run)
                 session_spend(d, s, 0, s->n_members, now_ns);
         if (sent == 0)
@@ -150,6 +171,7 @@ struct doomed_mm *kill_session_append(struct kill_domain *d, struct kill_session
         mm->order.maps_shared = same->order.maps_shared;
         s->member[s->n_members++] = *member;
         session_spend(d, s, mm->first_member, 1, now_ns);
+        session_update_skip(d);
         prepare_order(d, s, mm, true, now_ns);
         session_submit(d, mm, now_ns);
         return mm;
@@ -161,11 +183,11 @@ void kill_session_fire(struct kill_domain *d, struct kill_session *s, int64_t no
         if (!session_move(d, s, adoption ? SESSION_REAPING : SESSION_KILLING))
                 return;
         start_measuring(d, s, now_ns);
+        session_update_skip(d);
         if (adoption) {
                 s->signalled_ns = now_ns;
                 session_remember_adoption(d, s);
-        } else
-                session_spend(d, s, 0, s->n_members, now_ns);
+        }
 
         for (uint32_t i = 0; i < s->n_mms; i++) {
                 prepare_order(d, s, &s->mm[i], !adoption, now_ns);

@@ -187,6 +187,8 @@ static void step_killing(struct kill_domain *d, struct kill_session *s, int64_t 
         if (!all_signalled(s, &n, &refused, &mismatch))
                 return;
         s->refused = s->refused || refused;
+        if (n > 0 || refused)
+                session_spend(d, s, 0, s->n_members, now_ns);
         if (n == 0 && refused)
                 kill_finish(d, s, SESSION_FAILED, "the signal was refused", now_ns);
         else if (n == 0 && mismatch)

@@ -11,6 +11,7 @@
  * timeout (Rientjes 2018). Act never chooses. */
 #pragma once
 
+#include "held_files.h"
 #include "memory_status.h"
 #include "mm_group.h"
 #include "pressure_policy.h"
@@ -150,7 +151,9 @@ struct kill_domain {
                 uint64_t start_time;
         } adopted[32]; /* tried: once per mm */
         size_t adopted_next;
+        pid_t skip[SESSION_SLOTS * SESSION_MEMBERS]; /* of what is in flight: the table does not read their files */
         uint64_t sessions_started, illegal_transitions, pool_exhausted;
+        struct held_files *held;   /* pidfds and files opened before the shortage; NULL: none */
         const char *unified_mount; /* of cgroup v2, to see a frozen victim; "" where there is none */
         char *buf;                 /* scratch to verify identities */
         size_t buf_cap;

@@ -177,6 +177,21 @@ static void credit_others(struct kill_domain *d, const struct kill_session *ende
         }
 }
 
+void session_update_skip(struct kill_domain *d) {
+        size_t n = 0;
+
+        for (size_t i = 0; i < SESSION_POOL; i++) {
+                const struct kill_session *s = &d->session[i];
+
+                if (!session_in_flight(s->state) || s->fired_ns == 0 || d->set.dry_run)
+                        continue;
+                for (uint32_t j = 0; j < s->n_members && n < ELEMENTS(d->skip); j++)
+                        d->skip[n++] = s->member[j].pid;
+        }
+        d->table->skip = d->skip;
+        d->table->n_skip = n;
+}
+
 void kill_finish(struct kill_domain *d, struct kill_session *s, enum session_state outcome, const char *why,
                  int64_t now_ns) {
         if (!session_move(d, s, outcome))
@@ -188,6 +203,7 @@ void kill_finish(struct kill_domain *d, struct kill_session *s, enum session_sta
                 discount_kin(d, s, now_ns);
                 credit_others(d, s);
         }
+        session_update_skip(d);
         session_changed(d, s, SESSION_ENDED);
 }
 

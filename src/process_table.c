@@ -16,6 +16,7 @@
 #define TEXT_PER_PROCESS 128 /* two cgroup paths and an exe: only the short list has them */
 #define TEXT_MIN (64 * KIB)
 #define PIDS_AT_ONCE 512
+#define ANCESTORS_MAX 64 /* a table read while processes come and go may hold a loop */
 
 _Static_assert(sizeof(struct process) <= SORT_ELEMENT_MAX, "sort_heap() must be able to move a process");
 
@@ -65,6 +66,13 @@ static struct process_source table_source(struct process_table *t) {
         return (struct process_source){.kernel = t->kernel, .dirfd = t->proc_fd, .buf = t->buf, .cap = t->buf_cap};
 }
 
+static bool is_skipped(const struct process_table *t, pid_t pid) {
+        for (size_t i = 0; i < t->n_skip; i++)
+                if (t->skip[i] == pid)
+                        return true;
+        return false;
+}
+
 int process_table_scan(struct process_table *t, int64_t now_ns) {
         struct process_source src = table_source(t);
         pid_t pids[PIDS_AT_ONCE];
@@ -80,6 +88,8 @@ int process_table_scan(struct process_table *t, int64_t now_ns) {
         for (; (n = t->kernel->list_pids(t->kernel, t->proc_fd, first, pids, ELEMENTS(pids))) > 0; first = false)
                 for (int i = 0; i < n; i++) {
                         t->seen++;
+                        if (is_skipped(t, pids[i]))
+                                continue;
                         r = process_read_stage_one(&src, pids[i], &p);
                         if (r < 0) {
                                 t->vanished += process_error_gone(r);
@@ -168,6 +178,18 @@ int process_table_detail(struct process_table *t, size_t index) {
                 detail_exe(t, &q);
         *p = q;
         return 0;
+}
+
+void process_table_detail_ancestors(struct process_table *t, size_t index) {
+        ssize_t at = (ssize_t)index;
+
+        for (size_t i = 0; i < ANCESTORS_MAX && at >= 0; i++) {
+                const struct process *p = &t->process[at];
+
+                at = p->ppid > 0 && p->ppid != p->pid ? process_table_find(t, p->ppid) : -1;
+                if (at >= 0)
+                        (void)process_table_detail(t, (size_t)at);
+        }
 }
 
 /* --- the table ------------------------------------------------------------------------ */

@@ -60,6 +60,9 @@ struct process_table {
         bool memory_v1;          /* which line of /proc/PID/cgroup accounts memory */
         bool want_exe;           /* a rule needs exe */
         pid_t self;              /* our tgid */
+        /* Not to be read: victims in flight, whose mm a reader could end up tearing down. The caller's. */
+        const pid_t *skip;
+        size_t n_skip;
         struct process *process; /* in the order of /proc (ascending pid, as the kernel lists them) until overflow */
         size_t n, cap;
         char *text; /* cgroup paths and exes of the snapshot; offset 0 is an empty string */
@@ -87,6 +90,8 @@ int process_table_scan(struct process_table *t, int64_t now_ns);
 /* Stage two for one. 0, −ESRCH when it is gone (PROCESS_GONE is set), −errno. Repeating it
  * costs nothing. */
 int process_table_detail(struct process_table *t, size_t index);
+/* Stage two for its ancestors, for rules that look at them. */
+void process_table_detail_ancestors(struct process_table *t, size_t index);
 /* Index of a pid, or −1. */
 ssize_t process_table_find(const struct process_table *t, pid_t pid);
 /* Only when calm: room for twice what was seen, where that is more than there is. −ENOMEM

@@ -44,7 +44,8 @@ struct rule {
 struct protect_rules {
         struct rule *rule; /* owned, in the order of the configuration */
         size_t n;
-        bool need_exe; /* some rule matches on exe */
+        bool need_exe;    /* some rule matches on exe */
+        bool descendants; /* some rule looks at ancestors */
 };
 
 /* What rules look at. Views may be empty: then a matcher on them does not match. */

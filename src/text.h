@@ -5,10 +5,10 @@
 #include "base.h"
 
 struct text {
-        char *buf;   /* owned by the caller; always NUL-terminated */
-        size_t cap;  /* bytes, the terminator included; at least 1 */
-        size_t len;  /* bytes in use, without the terminator */
-        bool cut;    /* something did not fit */
+        char *buf;  /* owned by the caller; always NUL-terminated */
+        size_t cap; /* bytes, the terminator included; at least 1 */
+        size_t len; /* bytes in use, without the terminator */
+        bool cut;   /* something did not fit */
 };
 
 struct text text_on(char *buf, size_t cap);

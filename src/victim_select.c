@@ -13,45 +13,44 @@
 #define ADJ_NEVER (-1000)
 #define ADJ_MIN (-999)
 #define ADJ_MAX 1000
-#define ANCESTORS_MAX 64 /* a bound, because a table read while processes come and go may hold a loop */
 #define DISCOUNT_DIVISOR 4
 
 /* ---- judging one group ---- */
 
-static void fill_subject(const struct select_input *in, const struct process *p, struct rule_subject *ret) {
-        struct view memory = process_memory_cgroup(in->table, p), unit = process_unit_cgroup(in->table, p);
+static void fill_subject(const struct process_table *t, const struct process *p, struct rule_subject *ret) {
+        struct view memory = process_memory_cgroup(t, p), unit = process_unit_cgroup(t, p);
 
         *ret = (struct rule_subject){
                 .comm = process_comm(p),
-                .exe = process_exe(in->table, p),
+                .exe = process_exe(t, p),
                 .cgroup = memory.n > 0 ? memory : unit,
                 .uid = p->uid,
         };
         cgroup_units(unit.n > 0 ? unit : memory, &ret->unit, &ret->user_unit);
 }
 
+size_t victim_rule_chain(const struct process_table *t, const struct process *p, struct rule_subject *chain,
+                         size_t cap) {
+        size_t n = 0;
+
+        for (;;) {
+                fill_subject(t, p, &chain[n++]);
+                ssize_t parent = n < cap && p->ppid > 0 && p->ppid != p->pid ? process_table_find(t, p->ppid) : -1;
+                if (parent < 0)
+                        return n;
+                p = &t->process[parent];
+        }
+}
+
 /* Ancestors that were not detailed are judged by what is known of them: comm and uid. */
 static void ask_rules(const struct select_input *in, const struct process *p, struct rule_verdict *ret) {
-        struct rule_subject chain[ANCESTORS_MAX];
-        size_t n = 0, deep = 1;
-        ssize_t index;
+        struct rule_subject chain[VICTIM_ANCESTORS];
 
         if (in->rules->n == 0) {
                 *ret = (struct rule_verdict){.action = RULE_NONE};
                 return;
         }
-        for (size_t i = 0; i < in->rules->n && deep == 1; i++)
-                if (in->rules->rule[i].descendants)
-                        deep = ANCESTORS_MAX;
-
-        fill_subject(in, p, &chain[n++]);
-        while (n < deep && p->ppid > 0 && p->ppid != p->pid) {
-                index = process_table_find(in->table, p->ppid);
-                if (index < 0)
-                        break;
-                p = &in->table->process[index];
-                fill_subject(in, p, &chain[n++]);
-        }
+        size_t n = victim_rule_chain(in->table, p, chain, in->rules->descendants ? VICTIM_ANCESTORS : 1);
         protect_rules_judge(in->rules, chain, n, ret);
 }
 

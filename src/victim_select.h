@@ -89,5 +89,9 @@ void victim_select(const struct select_input *in, struct ranking *r);
 /* The groups a candidate's kill takes: itself, or its kin head first until the need is
  * covered. Returns how many were written (≥ 1). */
 size_t victim_members(const struct select_input *in, const struct candidate *c, uint32_t *ret_groups, size_t cap);
+/* What rules see of a process of the snapshot and its ancestors, itself first. Returns how
+ * many were written. */
+#define VICTIM_ANCESTORS 64 /* a bound: a table read while processes come and go may hold a loop */
+size_t victim_rule_chain(const struct process_table *t, const struct process *p, struct rule_subject *chain, size_t cap);
 const char *candidate_reason_text(enum candidate_reason r);
 const char *candidate_class_text(enum candidate_class c);

@@ -178,6 +178,15 @@ static int call_list_pids(struct kernel *k, int dirfd, bool restart, pid_t *pids
         return (int)n;
 }
 
+static int call_fs_used(struct kernel *k, const char *path, uint64_t *ret_bytes) {
+        _enter_(sk, k);
+
+        if (sk->fs_used_bytes == 0)
+                return -ENOENT;
+        *ret_bytes = sk->fs_used_bytes;
+        return 0;
+}
+
 static int call_pidfd_open(struct kernel *k, pid_t pid) {
         _enter_(sk, k);
         struct scripted_process *p = world_latest(sk, pid);
@@ -296,6 +305,7 @@ int scripted_kernel_init(struct scripted_kernel *sk) {
                                 .write = call_write,
                                 .readlink = call_readlink,
                                 .list_pids = call_list_pids,
+                                .fs_used = call_fs_used,
                                 .pidfd_open = call_pidfd_open,
                                 .pidfd_send_signal = call_pidfd_send_signal,
                                 .process_mrelease = call_process_mrelease,

@@ -1,0 +1,17 @@
+/* What the tick has to say: records for the journal, limited so that nothing is said over and
+ * over. Between daemon.c and journal.c; nobody else includes this. */
+#pragma once
+
+#include "daemon.h"
+
+void daemon_say_level(struct daemon *d, enum pressure_level before);
+/* Nobody is to be killed: why, and what holds the memory. Once in 10 s. */
+void daemon_say_nobody(struct daemon *d, int64_t now_ns);
+void daemon_say_disagreement(struct daemon *d, const struct candidate *c);
+/* Copies who the victim is and who would have been next into the session. */
+void daemon_record_victim(struct daemon *d, struct kill_session *s, const struct candidate *c);
+void daemon_look_for_peers(struct daemon *d);
+/* kill_domain's callback. */
+void daemon_session_changed(void *userdata, const struct kill_session *s, enum session_change c);
+/* The parts that were initialised from the configuration take the new one (daemon_setup.c). */
+void daemon_apply_config(struct daemon *d);

@@ -1,0 +1,58 @@
+/* How much memory there is and what the kernel did to find it: meminfo, vmstat, swap, zram,
+ * ZFS's ARC, pages in per-CPU lists. Sense: reads and never judges. */
+#pragma once
+
+#include "cgroup.h"
+#include "kernel.h"
+
+/* All bytes, but for the event counters. Fields that the kernel does not tell are 0. */
+struct memory_status {
+        int64_t when_ns;    /* CLOCK_MONOTONIC, as handed in */
+        uint64_t total;     /* MemTotal */
+        uint64_t base;      /* MemTotal − Hugetlb: what percentages refer to */
+        uint64_t available; /* MemAvailable (or the estimate, see estimated) + zfs_reclaimable */
+        uint64_t free;      /* MemFree */
+        uint64_t pcp_free;  /* pages in per-CPU lists (zoneinfo count:), only after memory_status_read_pcp */
+        uint64_t swap_total, swap_free;
+        uint64_t
+                swap_usable; /* DESIGN 5: min(disk free + zram free × (1 − compressed/original), Active(anon) + Inactive(anon)) */
+        uint64_t anon_lru;    /* Active(anon) + Inactive(anon) */
+        uint64_t anon_mapped; /* AnonPages: every anonymous page once */
+        uint64_t shmem, hugetlb, page_tables, slab_unreclaimable, mlocked, zram_used;
+        uint64_t zfs_reclaimable; /* ARC size − c_min */
+        bool estimated;           /* no MemAvailable (before 3.14): free + page cache − shmem + SReclaimable */
+
+        /* Counters since boot; judge differences only. */
+        uint64_t allocstall; /* Σ allocstall_*: direct reclaim of the machine, not of memcgs */
+        uint64_t pgscan_direct, pgsteal_direct;
+        uint64_t pgsteal;  /* direct + kswapd */
+        uint64_t refault;  /* workingset_refault_{anon,file} */
+        uint64_t oom_kill; /* counts memcg kills too */
+};
+
+struct memory_reader {
+        struct kernel *kernel;
+        int meminfo_fd, vmstat_fd, zoneinfo_fd, swaps_fd, arcstats_fd; /* −1: absent */
+        struct {
+                int mm_stat_fd;
+                char name[16];
+        } zram[8];
+        size_t n_zram;
+        char *buf; /* one buffer for every file, allocated at init */
+        size_t buf_cap;
+};
+
+/* Opens and keeps the files. −errno only when meminfo cannot be opened. */
+int memory_reader_init(struct memory_reader *r, struct kernel *k);
+void memory_reader_deinit(struct memory_reader *r);
+
+/* One reading. No allocation, no open. 0, or −errno when meminfo cannot be read or makes no
+ * sense (*ret untouched): the caller keeps the old one and counts. */
+int memory_status_read(struct memory_reader *r, int64_t now_ns, struct memory_status *ret);
+/* Adds pcp_free to a reading (dearer: only while a release is measured). */
+int memory_status_read_pcp(struct memory_reader *r, struct memory_status *s);
+
+/* Pure parsers, fuzzed. */
+int memory_status_parse_meminfo(const char *buf, size_t len, struct memory_status *s);
+int memory_status_parse_vmstat(const char *buf, size_t len, struct memory_status *s);
+int memory_status_parse_zoneinfo(const char *buf, size_t len, uint64_t *ret_pcp_pages);
