@@ -1,0 +1,380 @@
+/* The tick. In: the kernel's files and the clock. Out: sessions, records, how long to sleep.
+ * Never here: a wait, an allocation while memory is short, a rule of judgement (they are
+ * pressure_policy.c's and victim_select.c's). */
+#include "daemon.h"
+
+#include <string.h>
+#include <syslog.h>
+#include <time.h>
+
+#include "daemon_say.h"
+
+#define PREPARE_FRESH_NS NS_PER_SEC            /* older preparations are not trusted at the kill */
+#define PREPARE_PAUSE_NS (250 * NS_PER_MS)
+#define SCAN_SHARE 10                          /* scans may take a tenth of the time */
+#define OOM_KILL_HOLD_NS (250 * NS_PER_MS)
+#define OOM_KILL_AGAIN_NS (10 * NS_PER_SEC)
+#define PEERS_EVERY_NS (60 * NS_PER_SEC)
+#define IN_FLIGHT_STEP_NS (10 * NS_PER_MS)
+
+/* ---- sense ---- */
+
+static void sense(struct daemon *d, int64_t now_ns) {
+        if (memory_status_read(&d->reader, now_ns, &d->memory) < 0)
+                if (d->memory_errors++ == 0)
+                        daemon_notice(d, EVENT_NOTICE, LOG_WARNING, "meminfo could not be read; going on with the last reading");
+        if (kill_in_flight(&d->domain))
+                (void)memory_status_read_pcp(&d->reader, &d->memory);
+        d->psi_known = psi_monitor_read(&d->psi, now_ns, &d->psi_totals) == 0;
+}
+
+/* ---- decide ---- */
+
+static void judge(struct daemon *d, int64_t now_ns) {
+        struct pressure_sample sample = {
+                .now_ns = now_ns,
+                .boottime_ns = d->kernel->boottime_ns(d->kernel),
+                .memory = &d->memory,
+                .psi = d->psi_known ? &d->psi_totals : NULL,
+                .cpus = d->options.cpus,
+                .expected_ns = d->due_ns,
+        };
+        enum pressure_level before = d->verdict.level;
+
+        d->pressure.thrash = d->config.pressure.thrash && d->peers == 0;
+        pressure_policy_judge(&d->pressure_state, &d->pressure, &sample, &d->verdict);
+        if (d->options.force) {
+                d->verdict.level = d->options.force_level;
+                d->verdict.cause = CAUSE_FORCED;
+                d->verdict.need_bytes = MAX_OF(d->verdict.need_bytes, UINT64_C(1));
+        }
+        if (d->verdict.level > before)
+                d->trigger_ns = now_ns;
+        daemon_say_level(d, before);
+}
+
+static void select_victims(struct daemon *d, int64_t now_ns) {
+        uint64_t min_free = d->config.min_free_bytes;
+
+        d->input = (struct select_input){
+                .table = &d->table,
+                .groups = &d->groups,
+                .memory = &d->memory,
+                .rules = &d->config.rules,
+                .only_cgroup = d->config.only_cgroup,
+                .min_free_bytes = min_free ? min_free : select_min_free(d->memory.base),
+                .need_bytes = d->verdict.need_bytes,
+                .desperate = d->verdict.desperate,
+                .discount = d->domain.discount,
+                .n_discounts = d->domain.n_discounts,
+                .spent = d->domain.spent,
+                .n_spent = d->domain.n_spent,
+                .now_ns = now_ns,
+        };
+        victim_select(&d->input, &d->ranking);
+}
+
+static uint64_t min_free_bytes(const struct daemon *d) {
+        return d->config.min_free_bytes ? d->config.min_free_bytes : select_min_free(d->memory.base);
+}
+
+/* A whole snapshot and its ranking. Returns what it took. */
+static int64_t snapshot(struct daemon *d, bool everyone, int64_t now_ns) {
+        int64_t start_ns = d->kernel->monotonic_ns(d->kernel);
+
+        d->prepared = false;
+        d->scans++;
+        d->ranking.n = d->ranking.n_eligible = 0;
+        if (process_table_scan(&d->table, now_ns) == 0 &&
+            mm_group_build(&d->groups, &d->table, min_free_bytes(d), everyone) == 0) {
+                for (size_t i = 0; i < d->groups.n_members && d->config.rules.descendants; i++)
+                        process_table_detail_ancestors(&d->table, d->groups.member[i]);
+                select_victims(d, now_ns);
+        }
+        return d->kernel->monotonic_ns(d->kernel) - start_ns;
+}
+
+static uint64_t rest_bytes(const struct daemon *d) {
+        uint64_t held = 0;
+
+        for (size_t i = 0; i < d->groups.n_groups; i++)
+                if (held_files_cover(&d->held, &d->table, &d->groups, (uint32_t)i))
+                        held += d->groups.group[i].anon_bytes;
+        return sub_floor(d->memory.anon_mapped, held);
+}
+
+/* From warn on: who would be next is known, and its files are open. */
+static void prepare(struct daemon *d, int64_t now_ns) {
+        uint32_t best[HELD_PROCESSES];
+        size_t n = 0;
+
+        if (now_ns < d->prepare_not_before_ns)
+                return;
+        int64_t took_ns = snapshot(d, false, now_ns);
+        d->prepare_not_before_ns = now_ns + MAX_OF(PREPARE_PAUSE_NS, SCAN_SHARE * took_ns);
+        for (size_t i = 0; i < d->ranking.n && n < ELEMENTS(best); i++)
+                if (d->ranking.candidate[i].reason == CANDIDATE_ELIGIBLE && d->ranking.candidate[i].kin == 0)
+                        best[n++] = d->ranking.candidate[i].group;
+        held_files_hold(&d->held, &d->table, &d->groups, best, n);
+        d->prepared = n > 0;
+        d->prepared_ns = now_ns;
+        d->prepared_rest_bytes = rest_bytes(d);
+}
+
+/* Whether the choice may be made among those that are held, with their sizes read again by
+ * pread: fresh enough, nobody exec'ed, and everybody else has not grown by what would matter. */
+static bool refresh_prepared(struct daemon *d, int64_t now_ns) {
+        if (!d->prepared || now_ns - d->prepared_ns > PREPARE_FRESH_NS ||
+            held_files_refresh(&d->held, &d->table, &d->groups) < 0)
+                return false;
+        if (rest_bytes(d) > d->prepared_rest_bytes + min_free_bytes(d))
+                return false;
+        select_victims(d, now_ns);
+        return d->ranking.n_eligible > 0 && d->ranking.candidate[0].kin == 0 &&
+               held_files_cover(&d->held, &d->table, &d->groups, d->ranking.candidate[0].group);
+}
+
+/* ---- act ---- */
+
+static bool terminable(const struct daemon *d, const struct candidate *c) {
+        const struct mm_group *g = &d->groups.group[c->group];
+        struct view unit = process_unit_cgroup(&d->table, &d->table.process[g->leader]);
+
+        if (d->config.terminate == TERMINATE_USER)
+                return view_starts(unit, "/user.slice/");
+        return d->config.terminate == TERMINATE_ALL;
+}
+
+static int plan(struct daemon *d, struct kill_session *s, const struct candidate *c) {
+        uint32_t group[SESSION_MMS - 8]; /* room for missed sharers */
+        size_t n = victim_members(&d->input, c, group, ELEMENTS(group));
+        int r = -ESRCH;
+
+        for (size_t i = 0; i < n; i++) {
+                int added = kill_session_add(&d->domain, s, &d->table, &d->groups, group[i]);
+
+                if (added == -ESTALE || (added == -E2BIG && i == 0))
+                        return added;
+                if (added == 0)
+                        r = 0;
+        }
+        if (c->kin != 0) {
+                s->kin_key = d->groups.kin[c->kin].key;
+                s->expected_limit_bytes = c->freed_bytes;
+        }
+        return r;
+}
+
+/* The reading that gains are measured against, and the last look before the shot. */
+static bool recheck(struct daemon *d, struct kill_session *s, int64_t now_ns) {
+        s->before = d->memory;
+        if (memory_status_read(&d->reader, now_ns, &s->before) < 0)
+                return true; /* an unreadable meminfo is no reason to spare anybody at this point */
+        (void)memory_status_read_pcp(&d->reader, &s->before);
+        return d->options.force || pressure_policy_still(&d->pressure, &d->verdict, &s->before);
+}
+
+static struct kill_session *start_session(struct daemon *d, enum session_kind kind, bool override,
+                                          const struct candidate *c, int64_t now_ns) {
+        struct kill_session *s = kill_trystart(&d->domain, kind, override, now_ns);
+
+        if (!s)
+                return NULL;
+        s->verdict = d->verdict;
+        s->trigger_ns = d->trigger_ns;
+        daemon_record_victim(d, s, c);
+
+        int r = plan(d, s, c);
+        bool needed = recheck(d, s, now_ns);
+        const char *why = r == -ESTALE  ? "the victim was no longer who was chosen"
+                          : r == -ESRCH ? "the victim had exited by itself"
+                          : r == -E2BIG ? "more processes share the mm than can be held"
+                          : r < 0       ? "no pidfd could be opened"
+                          : !needed     ? "the need had passed"
+                                        : NULL;
+        if (why) {
+                kill_finish(&d->domain, s, r < 0 && r != -ESTALE && r != -ESRCH ? SESSION_FAILED : SESSION_CANCELLED,
+                            why, now_ns);
+                return NULL;
+        }
+        return s;
+}
+
+static void shoot(struct daemon *d, const struct candidate *c, bool override, int64_t now_ns) {
+        bool term = d->verdict.level == LEVEL_TERM;
+        struct kill_session *s = start_session(d, SESSION_KILL, override, c, now_ns);
+
+        if (!s)
+                return;
+        if (term)
+                kill_session_terminate(&d->domain, s, now_ns);
+        else
+                kill_session_fire(&d->domain, s, now_ns);
+        d->prepared = false;
+        held_files_drop(&d->held);
+}
+
+/* Somebody large who is dying already is helped, not replaced: process_mrelease decides
+ * whether it really dies. */
+static bool adopt(struct daemon *d, int64_t now_ns) {
+        for (size_t i = 0; i < d->ranking.n; i++) {
+                const struct candidate *c = &d->ranking.candidate[i];
+                const struct mm_group *g = &d->groups.group[c->group];
+
+                if (!g->dying || c->kin != 0 || g->freed_bytes < d->verdict.need_bytes ||
+                    g->freed_bytes < min_free_bytes(d) || c->reason == CANDIDATE_SPENT ||
+                    c->reason == CANDIDATE_OUT_OF_SCOPE ||
+                    kill_adoption_tried(&d->domain, &d->table.process[g->leader]))
+                        continue;
+                struct kill_session *s = start_session(d, SESSION_ADOPTION, false, c, now_ns);
+                if (s)
+                        kill_session_fire(&d->domain, s, now_ns);
+                d->prepared = false;
+                return s != NULL;
+        }
+        return false;
+}
+
+/* The kernel has just chosen itself (or a memcg has: the counter does not tell): its victim's
+ * memory may be on the way. Once in 10 s, or a crash-looping container would silence us. */
+static bool held_by_kernel_kill(struct daemon *d, int64_t now_ns) {
+        bool stepped = d->oom_kills_known && d->memory.oom_kill > d->oom_kills_seen;
+
+        d->oom_kills_seen = d->memory.oom_kill;
+        d->oom_kills_known = true;
+        if (stepped && now_ns >= d->hold_again_ns) {
+                d->hold_until_ns = now_ns + OOM_KILL_HOLD_NS;
+                d->hold_again_ns = now_ns + OOM_KILL_AGAIN_NS;
+        }
+        return now_ns < d->hold_until_ns;
+}
+
+static void decide(struct daemon *d, bool override, int64_t now_ns) {
+        int64_t took_ns = 0;
+
+        if (now_ns < d->decide_not_before_ns)
+                return;
+        if (refresh_prepared(d, now_ns))
+                d->opens_saved++;
+        else
+                took_ns = snapshot(d, false, now_ns);
+        if (!override && adopt(d, now_ns))
+                return;
+        /* Only a session that was started must not wait for the next look. */
+        if (d->ranking.n_eligible == 0) {
+                d->decide_not_before_ns = now_ns + MAX_OF(IN_FLIGHT_STEP_NS, SCAN_SHARE * took_ns);
+                daemon_say_nobody(d, now_ns);
+                d->finished = d->options.once;
+                return;
+        }
+        const struct candidate *best = &d->ranking.candidate[0];
+        daemon_say_disagreement(d, best);
+        if (d->verdict.level >= LEVEL_KILL)
+                shoot(d, best, override, now_ns);
+}
+
+/* At the term level only the best may be asked to end, and only if it is of a kind that
+ * understands it; otherwise nothing happens before the kill level. */
+static void ask_to_end(struct daemon *d, int64_t now_ns) {
+        prepare(d, now_ns);
+        if (d->prepared && !kill_in_flight(&d->domain) && d->ranking.n_eligible > 0 &&
+            d->verdict.cause != CAUSE_THRASHING && terminable(d, &d->ranking.candidate[0]))
+                shoot(d, &d->ranking.candidate[0], false, now_ns);
+}
+
+static void act(struct daemon *d, int64_t now_ns) {
+        size_t in_flight;
+        bool held = held_by_kernel_kill(d, now_ns);
+
+        kill_domain_step(&d->domain, &d->memory, &d->verdict, now_ns);
+        in_flight = kill_slots_taken(&d->domain);
+        if (d->again || d->finished || held)
+                return;
+        if (d->verdict.level >= LEVEL_KILL && in_flight == 0)
+                decide(d, false, now_ns);
+        else if (d->verdict.level >= LEVEL_KILL &&
+                 kill_override_allowed(&d->domain, &d->memory, &d->verdict, now_ns))
+                decide(d, true, now_ns);
+        else if (in_flight == 0 && d->verdict.level == LEVEL_TERM)
+                ask_to_end(d, now_ns);
+        else if (in_flight == 0 && d->verdict.level == LEVEL_WARN)
+                prepare(d, now_ns);
+}
+
+/* ---- when calm ---- */
+
+static void swap_config(struct daemon *d) {
+        struct config old = d->config;
+
+        if (!d->have_next_config || kill_in_flight(&d->domain))
+                return;
+        d->config = d->next_config;
+        d->next_config = (struct config){0};
+        d->have_next_config = false;
+        d->ranking.n = d->ranking.n_eligible = 0; /* it points into the old rules */
+        d->prepared = false;
+        daemon_apply_config(d);
+        config_deinit(&old);
+        daemon_notice(d, EVENT_CONFIG, LOG_NOTICE, "configuration reloaded");
+}
+
+static void grow(struct daemon *d) {
+        size_t before = d->table.cap;
+
+        if (process_table_grow(&d->table) < 0 || d->table.cap == before)
+                return;
+        struct mm_group_set groups;
+        struct ranking ranking;
+        if (mm_group_set_init(&groups, d->table.cap) < 0)
+                return;
+        if (ranking_init(&ranking, d->table.cap) < 0) {
+                mm_group_set_deinit(&groups);
+                return;
+        }
+        mm_group_set_deinit(&d->groups);
+        ranking_deinit(&d->ranking);
+        d->groups = groups;
+        d->ranking = ranking;
+}
+
+static void when_calm(struct daemon *d, int64_t now_ns) {
+        if (d->held.n > 0) {
+                held_files_drop(&d->held);
+                d->prepared = false;
+        }
+        kill_domain_expire(&d->domain, now_ns);
+        if (now_ns - d->peers_asked_ns >= PEERS_EVERY_NS) {
+                d->peers_asked_ns = now_ns;
+                daemon_look_for_peers(d);
+                (void)process_table_scan(&d->table, now_ns); /* how many there are: to grow in time */
+                grow(d);
+        }
+}
+
+int64_t daemon_tick(struct daemon *d, int64_t now_ns) {
+        d->again = false;
+        d->ticks++;
+        sense(d, now_ns);
+        judge(d, now_ns);
+        act(d, now_ns);
+        swap_config(d);
+        if (d->verdict.level == LEVEL_CALM && !kill_in_flight(&d->domain))
+                when_calm(d, now_ns);
+        if (d->journal)
+                journal_tick(d->journal);
+
+        int64_t sleep_ns = MIN_OF(d->verdict.next_tick_ns, kill_domain_next_ns(&d->domain, now_ns));
+        if (d->again)
+                sleep_ns = 0;
+        else if (d->verdict.level >= LEVEL_KILL && !kill_in_flight(&d->domain))
+                sleep_ns = MIN_OF(sleep_ns, MAX_OF(IN_FLIGHT_STEP_NS, d->decide_not_before_ns - now_ns));
+        d->due_ns = now_ns + sleep_ns;
+        return sleep_ns;
+}
+
+int daemon_rank(struct daemon *d, int64_t now_ns) {
+        sense(d, now_ns);
+        judge(d, now_ns);
+        (void)snapshot(d, true, now_ns);
+        return d->table.n > 0 ? 0 : -EIO;
+}
