@@ -3,7 +3,7 @@
 #pragma once
 
 #include "config.h"
-#include "features.h"
+#include "kernel_features.h"
 #include "held_files.h"
 #include "journal.h"
 
