@@ -59,6 +59,7 @@ START_TEST(legacy_has_no_unified_line) {
         assert_paths("2:memory:/m\n1:name=systemd:/user.slice\n", true, "/m", "/user.slice");
         assert_paths("1:name=systemd:/user.slice\n", true, "", "/user.slice");
         assert_paths("2:memory:/m\n", true, "/m", "");
+        assert_paths("0::/u\n", true, "/u", "/u"); /* booted with cgroup_disable=memory */
 }
 END_TEST
 

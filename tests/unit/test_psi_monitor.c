@@ -248,6 +248,7 @@ START_TEST(woken) {
         ck_assert_int_eq(psi_monitor_woken(&m, full, POLLERR), 0); /* said once */
         ck_assert_int_eq(psi_monitor_woken(&m, some, POLLERR), -ENODEV);
         ck_assert_uint_eq(pk->sk.open_fds, 1);
+        ck_assert_int_eq(psi_monitor_woken(&m, -1, POLLERR), 0); /* −1 stands for no trigger, not for one */
         psi_monitor_deinit(&m);
         psi_kernel_free(pk);
 }
