@@ -131,6 +131,7 @@ START_TEST(what_is_not_meminfo) {
                 "MemTotal: 1000 kB\n",
                 "MemTotal: 1000\nMemFree: 1\n",
                 "MemTotal: x kB\nMemFree: 1 kB\n",
+                "MemTotal: 1000 pages\nMemFree: 1 pages\n",
                 "MemTotal: 18446744073709551615 kB\nMemFree: 1 kB\n",
                 "MemTotal: 99999999999999999999 kB\nMemFree: 1 kB\n",
                 "MemTotal : 1000 kB\nMemFree : 1 kB\n",
