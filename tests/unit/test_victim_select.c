@@ -367,7 +367,7 @@ START_TEST(adjustments_stop_short_of_never) {
 END_TEST
 
 START_TEST(descendants_are_found_through_the_table) {
-        add_rule(RULE_AVOID, MATCH_COMM, "apt")->descendants = true;
+        add_rule(RULE_AVOID, MATCH_COMM, "apt")->descendants = rules.descendants = true;
         add(100, "apt", 50 * MIB);
         add(101, "sh", 50 * MIB)->ppid = 100;
         add(102, "cc1", 5 * GIB)->ppid = 101;
