@@ -581,11 +581,15 @@ END_TEST
 static char catalog[64 * 1024];
 
 static void read_catalog(void) {
+        const char *root = getenv("SOURCE_ROOT");
         char file[] = __FILE__, path[4096];
         FILE *f;
         size_t n;
 
-        snprintf(path, sizeof(path), "%s/../../systemd/oomreapd.catalog", dirname(file));
+        if (root)
+                snprintf(path, sizeof(path), "%s/systemd/oomreapd.catalog", root);
+        else
+                snprintf(path, sizeof(path), "%s/../../systemd/oomreapd.catalog", dirname(file));
         f = fopen(path, "re");
         ck_assert_msg(f, "%s", path);
         n = fread(catalog, 1, sizeof(catalog) - 1, f);
