@@ -1,8 +1,8 @@
-/* How what was learnt is written down; shared by features.c, which asks, and rehearsal.c, which
+/* How what was learnt is written down; shared by kernel_features.c, which asks, and rehearsal.c, which
  * tries. */
 #pragma once
 
-#include "features.h"
+#include "kernel_features.h"
 
 /* What is learnt later only replaces what was known before if it is not better news: a
  * rehearsal with our own children does not show what works with strangers. note: at most 95
