@@ -8,27 +8,35 @@
 
 #define WORKER_STACK_BYTES (64 * KIB)
 
+/* Who is still there to be compared with. */
+static struct reap_member *living_member(struct kernel *k, struct reap_order *o) {
+        for (size_t i = 0; i < o->n_members; i++)
+                if (!process_handle_exited(k, &o->member[i].handle))
+                        return &o->member[i];
+        return &o->member[0];
+}
+
 /* kcmp right before the signals. All comparisons come before the first signal, because a
  * member that has been signalled drops its mm within 0.3 ms and would then differ from the
  * others. A vforked child that has exec'ed meanwhile is simply none of them any more (a
  * spawner may vfork all the time). Anybody else who differs means that one of two has exec'ed
  * and we cannot tell which: nobody is signalled, and the choice is made again. */
 static void verify_members(struct kernel *k, struct reap_order *o) {
-        struct reap_member *ref = &o->member[0]; /* never a vforked child unless it is alone */
+        struct reap_member *ref = living_member(k, o); /* a vforked child only when its parent has gone */
 
-        for (size_t i = 1; i < o->n_members; i++) {
+        for (size_t i = 0; i < o->n_members; i++) {
                 struct reap_member *m = &o->member[i];
 
                 /* −ESRCH shows in the signal; without kcmp the identity, verified after the pidfd was
                  * opened, must do. */
-                if (m->fate != MEMBER_UNSIGNALLED || k->kcmp_vm(k, ref->live_tid, m->live_tid) <= 0)
+                if (m == ref || m->fate != MEMBER_UNSIGNALLED || k->kcmp_vm(k, ref->live_tid, m->live_tid) <= 0)
                         continue;
-                if (m->vforked)
-                        m->fate = MEMBER_OTHER_MM;
-                else if (process_handle_exited(k, &m->handle))
+                if (process_handle_exited(k, &ref->handle))
+                        continue;
+                if (process_handle_exited(k, &m->handle))
                         m->fate = MEMBER_GONE;
-                else if (process_handle_exited(k, &ref->handle))
-                        continue;
+                else if (m->vforked && !ref->vforked)
+                        m->fate = MEMBER_OTHER_MM;
                 else
                         o->mismatch = true;
         }
