@@ -195,10 +195,8 @@ static void step_killing(struct kill_domain *d, struct kill_session *s, int64_t 
                 kill_finish(d, s, SESSION_CANCELLED, "a member was no longer who was chosen", now_ns);
         else if (n == 0)
                 kill_finish(d, s, SESSION_CANCELLED, "it had exited by itself", now_ns);
-        else if (session_move(d, s, SESSION_REAPING)) {
+        else if (session_move(d, s, SESSION_REAPING))
                 session_changed(d, s, SESSION_SIGNALLED);
-                step_reaping(d, s, now_ns);
-        }
 }
 
 /* Why a victim that was asked to end is not given more time; NULL: it is. */
@@ -283,6 +281,8 @@ static void step_one(struct kill_domain *d, struct kill_session *s, const struct
                 break;
         case SESSION_KILLING:
                 step_killing(d, s, now_ns);
+                if (s->state == SESSION_REAPING)
+                        step_reaping(d, s, now_ns);
                 break;
         case SESSION_REAPING:
                 step_reaping(d, s, now_ns);
