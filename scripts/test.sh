@@ -1,0 +1,55 @@
+#!/bin/sh
+# Builds and runs all tests: as built for use, under AddressSanitizer and UBSan, the threads
+# under ThreadSanitizer, and once for each system call that an older kernel lacks.
+#
+#   scripts/test.sh                everything
+#   scripts/test.sh --quick        the plain build alone
+#
+# Needs root for the tests that kill real processes in cgroups of their own; without it they
+# are skipped and say so.
+. "$(dirname "$0")/lib.sh"
+
+quick=
+case "${1-}" in
+'') ;;
+--quick) quick=1 ;;
+*) die "'$1' is no option (--quick)" ;;
+esac
+
+# shellcheck disable=SC2086
+need_packages $build_packages $test_packages
+
+failed=
+# suite NAME DIR [meson test options]
+suite() {
+        name=$1
+        dir=$2
+        shift 2
+        say "tests: $name"
+        if meson test -C "$dir" --no-rebuild --print-errorlogs --logbase "testlog-$(echo "$name" | tr ' ' '-')" "$@" >"$dir.test.log" 2>&1; then
+                grep -E '^(Ok|Skipped):' "$dir.test.log" | tr '\n' ' '
+                echo
+                grep -E ' SKIP ' "$dir.test.log" || true
+        else
+                cat "$dir.test.log"
+                failed="$failed; $name"
+        fi
+}
+
+build "$top/build-test" --buildtype=debugoptimized -Dwerror=true
+suite plain "$top/build-test"
+if [ -z "$quick" ]; then
+        ASAN_OPTIONS=detect_leaks=1:abort_on_error=0 UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1
+        export ASAN_OPTIONS UBSAN_OPTIONS
+        build "$top/build-asan" --buildtype=debugoptimized -Db_sanitize=address,undefined -Db_lundef=false
+        suite sanitizers "$top/build-asan" --timeout-multiplier 4
+        build "$top/build-tsan" --buildtype=debugoptimized -Db_sanitize=thread -Db_lundef=false
+        suite threads "$top/build-tsan" --timeout-multiplier 4 reap_queue journal
+        for call in process_mrelease kcmp pidfd_open; do
+                suite "without $call" "$top/build-test" --timeout-multiplier 2 --wrapper "$top/build-test/tests/without_call $call"
+        done
+        say "benchmarks, the short form"
+        "$top/bench/run.sh" --short || failed="$failed; benchmarks"
+fi
+[ -z "$failed" ] || die "failed: ${failed#; }"
+say "all tests passed"
