@@ -94,15 +94,15 @@ static void add_rule(const char *name, const char *comm, enum rule_action action
         rules = (struct protect_rules){.rule = &rule, .n = 1};
 }
 
-#define ck_assert_has(text, part) ck_assert_msg(strstr(text, part) != NULL, "no \"%s\" in:\n%s", part, text)
-#define ck_assert_has_not(text, part) ck_assert_msg(strstr(text, part) == NULL, "\"%s\" in:\n%s", part, text)
+#define ck_assert_has(text, part) ck_assert_msg(strstr(text, part) != NULL, "no \"%s\" in:\n%.2000s", part, text)
+#define ck_assert_has_not(text, part) ck_assert_msg(strstr(text, part) == NULL, "\"%s\" in:\n%.2000s", part, text)
 
 /* The line that contains part, NUL-terminated. */
 static const char *line_with(const char *text, const char *part) {
         static char line[4096];
         const char *at = strstr(text, part), *end;
 
-        ck_assert_msg(at != NULL, "no \"%s\" in:\n%s", part, text);
+        ck_assert_msg(at != NULL, "no \"%s\" in:\n%.2000s", part, text);
         while (at > text && at[-1] != '\n')
                 at--;
         end = strchr(at, '\n');
@@ -426,7 +426,7 @@ static int ask_tool(const char *command, const char *json) {
 
 static const char *json_of(void) {
         show(0, true);
-        ck_assert_msg(is_json(output), "not JSON:\n%s", output);
+        ck_assert_msg(is_json(output), "not JSON:\n%.2000s", output);
         return output;
 }
 
@@ -519,7 +519,7 @@ START_TEST(json_is_valid_whatever_a_process_calls_itself) {
         for (size_t i = 0; i < ELEMENTS(tool); i++) {
                 int r = ask_tool(tool[i], output);
 
-                ck_assert_msg(r == 0 || r == 127, "%s: %d:\n%s", tool[i], r, output);
+                ck_assert_msg(r == 0 || r == 127, "%s: %d:\n%.2000s", tool[i], r, output);
         }
 }
 END_TEST
