@@ -491,17 +491,44 @@ START_TEST(not_every_score_of_zero_is_a_vfork) {
 }
 END_TEST
 
-/* Only a member's child can be in vfork: a sharer that was given to init is none. */
+/* Only a member's child can be in vfork: a sharer that was given to a subreaper is none. */
 START_TEST(an_orphaned_sharer_is_a_member) {
         struct scripted_process *p = scripted_spawn(&sk, 10, 1, "a", 100 * MIB), *q;
 
         q = scripted_share(&sk, 20, p, "a");
-        q->ppid = 1;
+        q->ppid = 5;
         q->adj = -1000;
         p->state = 'D';
+        scripted_spawn(&sk, 5, 1, "subreaper", 50 * MIB)->state = 'D';
         group_all();
-        ck_assert(!set.group[0].has_vfork);
-        ck_assert_int_eq(set.group[0].adj, -1000);
+        ck_assert(!group_of(20)->has_vfork);
+        ck_assert_int_eq(group_of(20)->adj, -1000);
+}
+END_TEST
+
+START_TEST(refreshed_members_are_judged_again) {
+        struct scripted_process *p = scripted_spawn(&sk, 10, 1, "a", 100 * MIB);
+        struct mm_group *g;
+
+        scripted_share(&sk, 20, p, "b");
+        p->adj = 100;
+        group_all();
+        g = &set.group[0];
+        ck_assert(g->adj_disagree);
+        ck_assert_int_eq(g->adj, 0);
+        get(20)->adj = 300;
+        get(20)->anon_bytes = 150 * MIB;
+        get(10)->flags |= PROCESS_SIGKILL_PENDING;
+        mm_group_refresh(&set, &table);
+        ck_assert_int_eq(g->adj, 100);
+        ck_assert_uint_eq(g->freed_bytes, 150 * MIB);
+        ck_assert_int_eq(member_pid(g, 0), 20);
+        ck_assert_int_eq(leader_pid(g), 10);
+        ck_assert(g->dying);
+        get(10)->flags &= ~(uint32_t)PROCESS_SIGKILL_PENDING;
+        get(20)->adj = 100;
+        mm_group_refresh(&set, &table);
+        ck_assert(!g->dying && !g->adj_disagree);
 }
 END_TEST
 
@@ -560,6 +587,7 @@ int main(void) {
         tcase_add_test(tc, a_protected_parent_protects_its_vfork);
         tcase_add_test(tc, not_every_score_of_zero_is_a_vfork);
         tcase_add_test(tc, an_orphaned_sharer_is_a_member);
+        tcase_add_test(tc, refreshed_members_are_judged_again);
         tcase_add_test(tc, a_namespace_is_taken_along);
         suite_add_tcase(suite, tc);
         runner = srunner_create(suite);

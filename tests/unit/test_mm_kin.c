@@ -169,6 +169,21 @@ START_TEST(the_head_is_the_ancestor_of_most) {
 }
 END_TEST
 
+/* Two members of one group on the way up are one ancestor. */
+START_TEST(an_ancestor_counts_once) {
+        struct scripted_process *p;
+
+        spawn_in("/a", 10, 1, "bomb", 20 * MIB);
+        spawn_in("/a", 20, 1, "bomb", 20 * MIB);
+        p = spawn_in("/a", 30, 1, "bomb", 20 * MIB);
+        scripted_share(&sk, 35, p, "bomb");
+        spawn_in("/a", 40, 35, "bomb", 20 * MIB);
+        group_all();
+        ck_assert_uint_eq(kin_with(10)->n_groups, 4);
+        ck_assert_int_eq(head_of(kin_with(10)), 10);
+}
+END_TEST
+
 START_TEST(of_a_thousand_small_ones_a_sample_stands_for_all) {
         size_t opens;
 
@@ -282,6 +297,7 @@ int main(void) {
         tcase_add_test(tc, units_are_compared_in_full);
         tcase_add_test(tc, small_forks_are_small_kin_whoever_their_parents_are);
         tcase_add_test(tc, the_head_is_the_ancestor_of_most);
+        tcase_add_test(tc, an_ancestor_counts_once);
         tcase_add_test(tc, of_a_thousand_small_ones_a_sample_stands_for_all);
         tcase_add_test(tc, a_sample_is_shared_out_among_its_units);
         tcase_add_test(tc, a_larger_single_makes_the_small_uninteresting);

@@ -242,6 +242,8 @@ END_TEST
 
 START_TEST(a_zombie_leader_has_the_figures_of_a_live_thread) {
         struct scripted_process *p;
+        char stat[1024], *began;
+        ssize_t n;
 
         start(16);
         p = scripted_spawn(&sk, 10, 1, "lead", 64 * MIB);
@@ -257,8 +259,15 @@ START_TEST(a_zombie_leader_has_the_figures_of_a_live_thread) {
         ck_assert_int_eq(get(10)->live_tid, 12);
         ck_assert_int_eq(get(10)->ppid, 1);
         ck_assert_uint_eq(get(10)->anon_bytes, 64 * MIB);
+        ck_assert_uint_eq(get(10)->uid, 5);
         assert_view(process_comm(get(10)), "lead");
 
+        /* The thread started later; the process did not. */
+        n = kernel_read_file(&sk.kernel, table.proc_fd, "10/task/12/stat", stat, sizeof(stat));
+        began = n > 0 ? strstr(stat, " 100010 ") : NULL;
+        ck_assert_ptr_nonnull(began);
+        memcpy(began, " 999999 ", 8);
+        scripted_file(&sk, "/proc/10/task/12/stat", stat, (size_t)n);
         ck_assert_int_eq(process_table_detail(&table, index_of(10)), 0);
         ck_assert_uint_eq(get(10)->start_time, p->start_time);
         ck_assert_uint_eq(get(10)->print.arg_start, p->mm->arg_start);
@@ -282,10 +291,11 @@ START_TEST(overflow_keeps_the_largest_and_the_order) {
         /* Sizes 1…500 MiB in no order of pids: 37 has no factor in common with 500. */
         for (pid_t i = 0; i < 500; i++)
                 scripted_spawn(&sk, 1000 + i, 1, "x", (uint64_t)(1 + i * 37 % 500) * MIB);
+        scripted_spawn(&sk, 2000, 1, "x", 0); /* the last one is the smallest */
         scan();
-        ck_assert_uint_eq(table.seen, 500);
+        ck_assert_uint_eq(table.seen, 501);
         ck_assert_uint_eq(table.n, 64);
-        ck_assert_uint_eq(table.overflow, 436);
+        ck_assert_uint_eq(table.overflow, 437);
         ck_assert_uint_eq(table.anon_sum_bytes, 500 * 501 / 2 * MIB);
         for (pid_t i = 0; i < 500; i++) {
                 uint64_t mib = (uint64_t)(1 + i * 37 % 500);
@@ -295,6 +305,26 @@ START_TEST(overflow_keeps_the_largest_and_the_order) {
                 else
                         ck_assert_uint_eq(get(1000 + i)->anon_bytes, mib * MIB);
         }
+}
+END_TEST
+
+/* Victims in flight: their files are not read after the kill. */
+START_TEST(the_skipped_are_listed_and_not_opened) {
+        const pid_t skip[] = {20, 30};
+        size_t opens;
+
+        start(16);
+        for (pid_t pid = 10; pid <= 40; pid += 10)
+                scripted_spawn(&sk, pid, 1, "x", MIB);
+        table.skip = skip;
+        table.n_skip = ELEMENTS(skip);
+        opens = sk.opens;
+        scan();
+        ck_assert_uint_eq(sk.opens - opens, 2);
+        ck_assert_uint_eq(table.seen, 4);
+        ck_assert_uint_eq(table.n, 2);
+        ck_assert_int_eq(process_table_find(&table, 20), -1);
+        index_of(40);
 }
 END_TEST
 
@@ -462,6 +492,23 @@ START_TEST(an_mm_that_went_between_the_stages_is_seen) {
 }
 END_TEST
 
+START_TEST(ancestors_are_detailed_as_far_as_they_go) {
+        start(16);
+        scripted_spawn(&sk, 1, 0, "init", MIB);
+        scripted_spawn(&sk, 10, 1, "a", MIB);
+        scripted_spawn(&sk, 20, 10, "b", MIB);
+        scripted_spawn(&sk, 30, 1, "c", MIB);
+        scripted_spawn(&sk, 40, 50, "loop", MIB); /* pids were used again while it was read */
+        scripted_spawn(&sk, 50, 40, "loop", MIB);
+        scan();
+        process_table_detail_ancestors(&table, index_of(20));
+        ck_assert_uint_eq(get(10)->flags & get(1)->flags & PROCESS_DETAILED, PROCESS_DETAILED);
+        ck_assert_uint_eq((get(20)->flags | get(30)->flags) & PROCESS_DETAILED, 0);
+        process_table_detail_ancestors(&table, index_of(40));
+        ck_assert_uint_eq(get(50)->flags & PROCESS_DETAILED, PROCESS_DETAILED);
+}
+END_TEST
+
 START_TEST(text_that_does_not_fit_is_counted) {
         char path[64];
 
@@ -550,6 +597,7 @@ int main(void) {
         tcase_add_test(one, a_zombie_leader_has_the_figures_of_a_live_thread);
         tcase_add_test(one, a_zombie_has_no_mm);
         tcase_add_test(one, overflow_keeps_the_largest_and_the_order);
+        tcase_add_test(one, the_skipped_are_listed_and_not_opened);
         tcase_add_test(one, it_grows_to_twice_what_was_seen);
         tcase_add_checked_fixture(two, setup, teardown);
         tcase_add_test(two, details);
@@ -560,6 +608,7 @@ int main(void) {
         tcase_add_test(two, unreadable_details_are_errors_and_no_guesses);
         tcase_add_test(two, an_unreadable_cgroup_is_unknown);
         tcase_add_test(two, an_mm_that_went_between_the_stages_is_seen);
+        tcase_add_test(two, ancestors_are_detailed_as_far_as_they_go);
         tcase_add_test(two, text_that_does_not_fit_is_counted);
         tcase_add_test(two, identity_survives_no_exec);
         tcase_add_test(two, fingerprints_differ_by_any_field);
