@@ -88,6 +88,16 @@ static uint64_t largest_single(const struct mm_group_set *s, const struct proces
         return largest;
 }
 
+/* A fork bomb's head may be smaller than its children and so be left out of the sample, but it
+ * is the one that has to die first. */
+static void choose_parent(struct mm_group_set *s, struct process_table *t, uint32_t index) {
+        ssize_t parent = process_table_find(t, t->process[index].ppid);
+
+        if (parent >= 0 && mm_present(&t->process[parent]) &&
+            t->process[parent].text_bytes == t->process[index].text_bytes)
+                choose(s, t, (uint32_t)parent);
+}
+
 static void choose_small(struct mm_group_set *s, struct process_table *t) {
         struct mm_scratch *x = s->scratch;
         uint64_t largest = largest_single(s, t);
@@ -97,12 +107,13 @@ static void choose_small(struct mm_group_set *s, struct process_table *t) {
 
                 if (b->total_bytes <= largest)
                         continue;
-                for (uint32_t at = b->first; at < b->first + b->n; at++) {
-                        if (at - b->first < KIN_SAMPLE)
-                                choose(s, t, x->entry[at].index);
+                for (uint32_t at = b->first; at < b->first + MIN_OF(b->n, (uint32_t)KIN_SAMPLE); at++) {
+                        choose(s, t, x->entry[at].index);
+                        choose_parent(s, t, x->entry[at].index);
+                }
+                for (uint32_t at = b->first; at < b->first + b->n; at++)
                         if (x->group_of[x->entry[at].index] != MM_NONE)
                                 b->sampled_bytes += x->entry[at].weight;
-                }
         }
 }
 
