@@ -190,6 +190,7 @@ static int run_daemon(struct run *run, struct config *config) {
                 fprintf(stderr, "oomreapd: --force-level goes only with OnlyCgroup=: it would kill somebody at once\n");
                 return EXIT_WRONG_USAGE;
         }
+        protect_ourselves(&run->kernel);
         features_probe(&run->kernel, &run->features);
         const char *refusal = features_refusal(&run->kernel, &run->features);
         if (refusal) {
@@ -197,7 +198,6 @@ static int run_daemon(struct run *run, struct config *config) {
                 return EXIT_NO_PLACE;
         }
         block_signals();
-        protect_ourselves(&run->kernel);
         if (sd_watchdog_enabled(0, &watchdog_usec) <= 0)
                 watchdog_usec = 0;
         int r = journal_init(&run->journal, target, STDERR_FILENO, watchdog_usec);
