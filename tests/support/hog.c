@@ -31,8 +31,9 @@ static void enter_cgroup(const char *dir) {
 
 static int sharer(void *arg) {
         prctl(PR_SET_PDEATHSIG, SIGKILL);
-        for (;;)
-                pause();
+        while (pause() < 0)
+                continue;
+        return 0;
 }
 
 static void start_sharers(long n) {
