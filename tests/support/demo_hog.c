@@ -76,7 +76,7 @@ int main(int argc, char *argv[]) {
                         return 1;
                 }
         if (bytes > 0) {
-                char *p = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+                char *p = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 
                 if (p == MAP_FAILED)
                         die("mmap");
