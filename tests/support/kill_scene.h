@@ -33,6 +33,7 @@ struct kill_scene {
         pid_t pid_of_fd[2 * SCRIPTED_FDS];
         char log[64 * KIB];
         size_t log_len;
+        void (*before_pidfd_open)(pid_t pid); /* to script a race; it clears itself */
         /* what was said of the sessions */
         size_t said[SESSION_ENDED + 1];
         struct kill_session last; /* as it ended; the pointers in it are void later */
@@ -74,6 +75,8 @@ static inline int scene_open(struct kernel *k, int dirfd, const char *path, int 
 }
 
 static inline int scene_pidfd_open(struct kernel *k, pid_t pid) {
+        if (scene.before_pidfd_open)
+                scene.before_pidfd_open(pid);
         int fd = scene.real.pidfd_open(k, pid);
 
         if (fd >= 0)

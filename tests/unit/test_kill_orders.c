@@ -26,19 +26,19 @@ START_TEST(a_reused_pid_is_nobody_we_know) {
 }
 END_TEST
 
-static void reuse(struct scripted_process *p, const char *file, void *userdata) {
-        p->on_open = NULL;
-        scripted_vanish(&sk, p);
-        spawn(p->pid);
+static void reuse(pid_t pid) {
+        scene.before_pidfd_open = NULL;
+        scripted_vanish(&sk, scripted_find(&sk, pid));
+        spawn(pid);
 }
 
-/* The pid is reused after the pidfd was opened: it is read of the stranger, and shows. */
+/* An identity that was read before would be the victim's, and the pidfd a stranger's. */
 START_TEST(the_identity_is_read_after_the_pidfd_was_opened) {
-        struct scripted_process *p = spawn(300);
+        spawn(300);
         uint32_t group = scene_snapshot(300);
         struct kill_session *s = scene_start(SESSION_KILL, false);
 
-        p->on_open = reuse;
+        scene.before_pidfd_open = reuse;
         ck_assert_int_eq(scene_add(s, group), -ESRCH);
         kill_finish(&domain, s, SESSION_CANCELLED, "exited by itself", sk.now_ns);
         assert_ended(SESSION_CANCELLED);
