@@ -304,6 +304,32 @@ bool reap_queue_signal_now(struct reap_queue *q, struct reap_order *o) {
         return true;
 }
 
+static void unlink_locked(struct reap_queue *q, const struct reap_order *o) {
+        struct reap_order *before = NULL;
+
+        for (struct reap_order *at = q->head; at != o; at = at->next)
+                before = at;
+        if (before)
+                before->next = o->next;
+        else
+                q->head = o->next;
+        if (q->tail == o)
+                q->tail = before;
+}
+
+bool reap_queue_take_back(struct reap_queue *q, struct reap_order *o) {
+        bool taken;
+
+        pthread_mutex_lock(&q->lock);
+        taken = order_take(o);
+        if (taken) {
+                unlink_locked(q, o);
+                atomic_store_explicit(&o->state, ORDER_IDLE, memory_order_release);
+        }
+        pthread_mutex_unlock(&q->lock);
+        return taken;
+}
+
 bool reap_order_done(struct reap_order *o) {
         return atomic_load_explicit(&o->state, memory_order_acquire) == ORDER_DONE;
 }

@@ -87,6 +87,9 @@ void reap_queue_submit(struct reap_queue *q, struct reap_order *o, int64_t now_n
 /* Signals in the caller's thread what no worker has taken; the order stays queued for its
  * reap. False when a worker was faster. Waits for nothing. */
 bool reap_queue_signal_now(struct reap_queue *q, struct reap_order *o);
+/* Takes an order out of the queue that no worker has taken: it is IDLE again. False when it was
+ * not queued, or a worker was faster. */
+bool reap_queue_take_back(struct reap_queue *q, struct reap_order *o);
 /* Whether the order is back at its owner; acquires what the worker wrote. */
 bool reap_order_done(struct reap_order *o);
 /* Executes the order at the head in the caller's thread. False when there is none. */
