@@ -126,8 +126,22 @@ static bool step_mms(struct kill_domain *d, struct kill_session *s, int64_t now_
         return settled;
 }
 
+/* However busy the workers are, the signals go out. */
+static void signal_the_late(struct kill_domain *d, struct kill_session *s, int64_t now_ns) {
+        for (uint32_t i = 0; i < s->n_mms; i++) {
+                struct reap_order *o = &s->mm[i].order;
+
+                if (atomic_load_explicit(&o->signalled_ns, memory_order_acquire) == 0 &&
+                    now_ns - o->queued_ns >= TAKE_BACK_NS)
+                        (void)reap_queue_signal_now(d->reaper, o);
+        }
+}
+
 static void step_reaping(struct kill_domain *d, struct kill_session *s, int64_t now_ns) {
-        bool reaped, settled = step_mms(d, s, now_ns, &reaped);
+        bool reaped, settled;
+
+        signal_the_late(d, s, now_ns); /* sharers that were hunted */
+        settled = step_mms(d, s, now_ns, &reaped);
 
         if (s->kind == SESSION_ADOPTION) {
                 if (s->mm[0].answered && s->mm[0].order.result == MRELEASE_SHARED) {
@@ -150,9 +164,11 @@ static void step_reaping(struct kill_domain *d, struct kill_session *s, int64_t 
                 kill_finish(d, s, SESSION_CANCELLED, "the dying did not give its memory back in time", now_ns);
 }
 
-/* The moment of the signals, known as soon as the last order has sent its own. */
+/* The moment of the signals, known as soon as the last order has sent its own. Only the fates
+ * of orders that have are looked at. */
 static bool all_signalled(struct kill_session *s, uint32_t *ret_n, bool *ret_refused, bool *ret_mismatch) {
         int64_t last_ns = 0;
+        bool all = true;
 
         *ret_n = 0;
         *ret_refused = *ret_mismatch = false;
@@ -160,8 +176,10 @@ static bool all_signalled(struct kill_session *s, uint32_t *ret_n, bool *ret_ref
                 struct doomed_mm *mm = &s->mm[i];
                 int64_t at_ns = atomic_load_explicit(&mm->order.signalled_ns, memory_order_acquire);
 
-                if (at_ns == 0)
-                        return false;
+                if (at_ns == 0) {
+                        all = false;
+                        continue;
+                }
                 last_ns = MAX_OF(last_ns, at_ns);
                 for (uint32_t j = mm->first_member; j < mm->first_member + mm->n_members; j++) {
                         *ret_n += s->member[j].fate == MEMBER_SIGNALLED;
@@ -170,21 +188,18 @@ static bool all_signalled(struct kill_session *s, uint32_t *ret_n, bool *ret_ref
                 }
         }
         s->signalled_ns = last_ns;
-        return true;
+        return all;
 }
 
 static void step_killing(struct kill_domain *d, struct kill_session *s, int64_t now_ns) {
         uint32_t n;
-        bool refused, mismatch;
+        bool refused, mismatch, all;
 
-        for (uint32_t i = 0; i < s->n_mms; i++) {
-                struct doomed_mm *mm = &s->mm[i];
-
-                if (atomic_load_explicit(&mm->order.state, memory_order_acquire) == ORDER_QUEUED &&
-                    now_ns - s->fired_ns >= TAKE_BACK_NS)
-                        (void)reap_queue_signal_now(d->reaper, &mm->order);
-        }
-        if (!all_signalled(s, &n, &refused, &mismatch))
+        signal_the_late(d, s, now_ns);
+        all = all_signalled(s, &n, &refused, &mismatch);
+        /* What is neither signalled nor queued by then has a worker that is stuck before the signal:
+         * the others do not wait for it. */
+        if (!all && (n == 0 || now_ns - s->fired_ns < TAKE_BACK_NS))
                 return;
         s->refused = s->refused || refused;
         if (n > 0 || refused)
@@ -269,8 +284,6 @@ static void step_dry_run(struct kill_domain *d, struct kill_session *s, int64_t 
 
 static void step_one(struct kill_domain *d, struct kill_session *s, const struct memory_status *memory,
                      const struct pressure_verdict *v, int64_t now_ns) {
-        if (s->fired_ns > 0)
-                measure_gain(d, s, memory, now_ns);
         if (d->set.dry_run) {
                 step_dry_run(d, s, now_ns);
                 return;
@@ -294,16 +307,42 @@ static void step_one(struct kill_domain *d, struct kill_session *s, const struct
                 break;
         }
         /* The deadline is of the mm, from its kill; what is draining has its own, shorter one. */
-        if ((s->state == SESSION_KILLING || s->state == SESSION_REAPING) && now_ns - s->fired_ns >= d->set.deadline_ns)
+        if ((s->state == SESSION_KILLING || s->state == SESSION_REAPING) &&
+            now_ns - s->fired_ns >= d->set.deadline_ns) {
+                if (s->state == SESSION_KILLING) /* a worker is stuck before the signal */
+                        session_spend(d, s, 0, s->n_members, now_ns);
                 kill_finish(d, s, SESSION_TIMED_OUT, "its memory did not come back: written off", now_ns);
+        }
+}
+
+/* Whether a worker's answer says that this session's memory is coming back. */
+static bool has_answer(const struct kill_session *s) {
+        for (uint32_t i = 0; i < s->n_mms; i++)
+                if (atomic_load_explicit(&s->mm[i].order.state, memory_order_acquire) == ORDER_DONE &&
+                    s->mm[i].order.result == MRELEASE_REAPED)
+                        return true;
+        return false;
 }
 
 void kill_domain_step(struct kill_domain *d, const struct memory_status *memory, const struct pressure_verdict *verdict,
                       int64_t now_ns) {
+        bool stepped[SESSION_POOL] = {false};
+
         session_recycle(d);
         for (size_t i = 0; i < SESSION_POOL; i++)
-                if (session_in_flight(d->session[i].state))
-                        step_one(d, &d->session[i], memory, verdict, now_ns);
+                if (session_in_flight(d->session[i].state) && d->session[i].fired_ns > 0)
+                        measure_gain(d, &d->session[i], memory, now_ns);
+        /* What came back is first of all theirs who have an answer; then whoever has none may claim
+         * by its size what is left. */
+        for (int answered = 1; answered >= 0; answered--)
+                for (size_t i = 0; i < SESSION_POOL; i++) {
+                        struct kill_session *s = &d->session[i];
+
+                        if (stepped[i] || !session_in_flight(s->state) || (answered && !has_answer(s)))
+                                continue;
+                        stepped[i] = true;
+                        step_one(d, s, memory, verdict, now_ns);
+                }
 }
 
 bool kill_override_allowed(const struct kill_domain *d, const struct memory_status *memory,
@@ -315,9 +354,10 @@ bool kill_override_allowed(const struct kill_domain *d, const struct memory_stat
         for (size_t i = 0; i < SESSION_POOL; i++) {
                 const struct kill_session *s = &d->session[i];
 
+                /* A worker may be stuck before the signal: then the time runs from the shot. */
                 if (session_in_flight(s->state))
-                        return s->signalled_ns > 0 && !s->evidence && !gain_suffices(s) &&
-                               now_ns - s->signalled_ns >= d->set.override_after_ns &&
+                        return s->state >= SESSION_KILLING && !s->evidence && !gain_suffices(s) &&
+                               now_ns - MAX_OF(s->signalled_ns, s->fired_ns) >= d->set.override_after_ns &&
                                memory->available < s->before.available;
         }
         return false;

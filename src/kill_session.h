@@ -162,7 +162,8 @@ struct kill_domain {
 /* Allocates the pools. The pointers stay the caller's and must outlive the domain. */
 int kill_domain_init(struct kill_domain *d, struct kernel *k, struct reap_queue *q, struct process_table *t,
                      const struct kill_settings *set, int scope_usage_fd, session_changed_t changed, void *userdata);
-/* Closes what is held. Orders that a stuck worker holds are left alone (−EBUSY). */
+/* After reap_queue_deinit(). Closes what is held. Orders that a stuck worker holds are left alone
+ * (−EBUSY). */
 int kill_domain_deinit(struct kill_domain *d);
 
 /* Takes the slot: a session in PLANNED, or NULL when a kill is in flight (with override: when

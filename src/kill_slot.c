@@ -1,6 +1,7 @@
 /* The slot of a domain and what it remembers from kill to kill: sessions in flight, mms that
  * are spent, kin that yielded little. In: outcomes. Out: a session to whoever may kill. Never
  * here: a signal, a wait, a path out of a kill that keeps the slot. */
+#include "held_memory.h"
 #include "kill_internal.h"
 
 #define STEP_NS (10 * NS_PER_MS)
@@ -53,10 +54,10 @@ int kill_domain_init(struct kill_domain *d, struct kernel *k, struct reap_queue 
                 .unified_mount = "",
                 .buf_cap = 16 * KIB,
         };
-        d->buf = malloc(d->buf_cap);
+        d->buf = held_memory_new(1, d->buf_cap);
         for (size_t i = 0; d->buf && i < SESSION_POOL; i++) {
-                d->session[i].member = calloc(SESSION_MEMBERS, sizeof(struct reap_member));
-                d->session[i].mm = calloc(SESSION_MMS, sizeof(struct doomed_mm));
+                d->session[i].member = held_memory_new(SESSION_MEMBERS, sizeof(struct reap_member));
+                d->session[i].mm = held_memory_new(SESSION_MMS, sizeof(struct doomed_mm));
                 if (!d->session[i].member || !d->session[i].mm)
                         break;
                 if (i + 1 == SESSION_POOL)
@@ -100,8 +101,9 @@ void session_recycle(struct kill_domain *d) {
 
 int kill_domain_deinit(struct kill_domain *d) {
         for (size_t i = 0; i < SESSION_POOL; i++)
-                if (d->session[i].mm && orders_out(&d->session[i]))
-                        return -EBUSY;
+                for (uint32_t j = 0; d->session[i].mm && j < d->session[i].n_mms; j++)
+                        if (atomic_load_explicit(&d->session[i].mm[j].order.state, memory_order_acquire) == ORDER_TAKEN)
+                                return -EBUSY;
         for (size_t i = 0; i < SESSION_POOL; i++) {
                 if (d->session[i].member && d->session[i].mm)
                         session_wipe(d, &d->session[i]);
@@ -124,30 +126,51 @@ bool kill_in_flight(const struct kill_domain *d) {
         return kill_slots_taken(d) > 0;
 }
 
+/* While all workers are stuck, what waits for one must not use the pool up. */
+static bool session_reclaim(struct kill_domain *d, struct kill_session *s) {
+        if (s->state <= SESSION_DRAINING)
+                return false;
+        for (uint32_t i = 0; i < s->n_mms; i++)
+                (void)reap_queue_take_back(d->reaper, &s->mm[i].order);
+        if (orders_out(s))
+                return false;
+        session_wipe(d, s);
+        return true;
+}
+
+static struct kill_session *free_session(struct kill_domain *d) {
+        for (size_t i = 0; i < SESSION_POOL; i++)
+                if (d->session[i].state == SESSION_FREE)
+                        return &d->session[i];
+        for (size_t i = 0; i < SESSION_POOL; i++)
+                if (session_reclaim(d, &d->session[i]))
+                        return &d->session[i];
+        return NULL;
+}
+
 struct kill_session *kill_trystart(struct kill_domain *d, enum session_kind kind, bool override, int64_t now_ns) {
         session_recycle(d);
         if (kill_slots_taken(d) >= (override ? SESSION_SLOTS : 1))
                 return NULL;
-        for (size_t i = 0; i < SESSION_POOL; i++) {
-                struct kill_session *s = &d->session[i];
 
-                if (s->state != SESSION_FREE)
-                        continue;
-                session_move(d, s, SESSION_PLANNED);
-                s->kind = kind;
-                s->override = override;
-                s->number = ++d->sessions_started;
-                s->planned_ns = now_ns;
-                return s;
+        struct kill_session *s = free_session(d);
+        if (!s) {
+                d->pool_exhausted++;
+                return NULL;
         }
-        d->pool_exhausted++;
-        return NULL;
+        session_move(d, s, SESSION_PLANNED);
+        s->kind = kind;
+        s->override = override;
+        s->number = ++d->sessions_started;
+        s->planned_ns = now_ns;
+        return s;
 }
 
 static void discount_kin(struct kill_domain *d, const struct kill_session *s, int64_t now_ns) {
         size_t at = 0;
 
-        if (s->kin_key == 0 || s->gain_bytes >= (int64_t)(s->expected_bytes / 4))
+        if (s->kin_key == 0 || s->state == SESSION_CANCELLED || s->state == SESSION_FAILED ||
+            s->gain_bytes >= (int64_t)(s->expected_bytes / 4))
                 return;
         for (size_t i = 0; i < d->n_discounts; i++) {
                 if (d->discount[i].key == s->kin_key) {
@@ -163,17 +186,23 @@ found:
         d->discount[at] = (struct kin_discount){.key = s->kin_key, .until_ns = now_ns + KIN_DISCOUNT_NS};
 }
 
-/* What came back for one session must not count as evidence for the other in flight. */
+/* What came back for one session must not count as evidence for the other in flight. Seen from
+ * one that was fired before, it is all that rose since the shot of the ended one; from one that
+ * was fired later, all that rose since its own. */
 static void credit_others(struct kill_domain *d, const struct kill_session *ended) {
-        if (ended->gain_bytes <= 0 || ended->fired_ns == 0)
+        if (ended->state != SESSION_RELEASED && ended->state != SESSION_ABSORBED)
                 return;
         for (size_t i = 0; i < SESSION_POOL; i++) {
                 struct kill_session *s = &d->session[i];
+                int64_t credit = s->fired_ns < ended->fired_ns ? ended->gain_bytes : s->gain_bytes;
 
-                if (s == ended || !session_in_flight(s->state) || s->fired_ns == 0)
+                if (s == ended || !session_in_flight(s->state) || s->fired_ns == 0 || credit <= 0)
                         continue;
-                s->before.available += (uint64_t)ended->gain_bytes;
-                s->usage_before = sub_floor(s->usage_before, (uint64_t)ended->gain_bytes);
+                if (d->scope_usage_fd >= 0)
+                        s->usage_before = sub_floor(s->usage_before, (uint64_t)credit);
+                else
+                        s->before.available += (uint64_t)credit;
+                s->gain_bytes -= credit;
         }
 }
 
@@ -218,7 +247,8 @@ void session_spend(struct kill_domain *d, const struct kill_session *s, uint32_t
         int64_t until_ns = d->set.dry_run ? now_ns + d->set.dry_run_repeat_ns : INT64_MAX;
 
         for (uint32_t i = first; i < first + n; i++)
-                spend(d, &s->member[i], until_ns);
+                if (s->member[i].fate != MEMBER_OTHER_MM) /* spared: it may be chosen again */
+                        spend(d, &s->member[i], until_ns);
 }
 
 void session_remember_adoption(struct kill_domain *d, const struct kill_session *s) {
