@@ -6,6 +6,8 @@
 #include <fcntl.h>
 #include <string.h>
 
+#define HUNTS_FOR_PROOF 2 /* tries after which EINVAL is not the end of a core dump any more */
+
 static bool is_member(const struct kill_session *s, const struct process *p) {
         for (uint32_t i = 0; i < s->n_members; i++)
                 if (s->member[i].pid == p->pid)
@@ -15,7 +17,8 @@ static bool is_member(const struct kill_session *s, const struct process *p) {
 
 /* A signalled member that is still there: EINVAL has just proved that one of them has its mm. */
 static bool shares_with_member(struct kill_domain *d, const struct kill_session *s, const struct doomed_mm *mm,
-                               const struct process *p, uint64_t size_bytes) {
+                               const struct process *p) {
+        uint64_t freed = process_freed_bytes(p), expected = mm->expected_bytes;
         bool known = false;
 
         for (uint32_t i = mm->first_member; i < mm->first_member + mm->n_members; i++) {
@@ -28,9 +31,10 @@ static bool shares_with_member(struct kill_domain *d, const struct kill_session 
                         return true;
                 known = known || r == 0 || r == -ESRCH;
         }
-        /* Without kcmp: the fingerprint (compared by the caller) and nearly the same size. */
-        uint64_t freed = process_freed_bytes(p);
-        return !known && MAX_OF(freed, size_bytes) - MIN_OF(freed, size_bytes) <= size_bytes / 64;
+        /* Without kcmp: the fingerprint (compared by the caller) and nearly the same size, which a
+         * fork's child may show too. So not before EINVAL has proved that there is a sharer. */
+        return !known && mm->hunts > HUNTS_FOR_PROOF &&
+               MAX_OF(freed, expected) - MIN_OF(freed, expected) <= expected / 64;
 }
 
 static bool may_be_signalled(const struct kill_domain *d, const struct process *p) {
@@ -48,7 +52,7 @@ static bool hunted(struct kill_domain *d, struct kill_session *s, const struct d
                 return false;
         if (process_read_identity(d->kernel, p->pid, d->buf, d->buf_cap, &fresh) == 0 &&
             fresh.start_time == p->start_time && mm_print_equal(&fresh.print, &mm->print) &&
-            shares_with_member(d, s, mm, &fresh, process_freed_bytes(p)) && kill_session_append(d, s, mm, &m, now_ns))
+            shares_with_member(d, s, mm, &fresh) && kill_session_append(d, s, mm, &m, now_ns))
                 return true;
         process_handle_close(d->kernel, &m.handle);
         return false;

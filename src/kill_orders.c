@@ -167,7 +167,11 @@ struct doomed_mm *kill_session_append(struct kill_domain *d, struct kill_session
                 return NULL;
 
         struct doomed_mm *mm = &s->mm[s->n_mms++];
-        *mm = (struct doomed_mm){.first_member = s->n_members, .n_members = 1, .print = same->print};
+        /* The size is that of the same memory once more: the session's sum does not change. */
+        *mm = (struct doomed_mm){.first_member = s->n_members,
+                                 .n_members = 1,
+                                 .expected_bytes = same->expected_bytes,
+                                 .print = same->print};
         mm->order.maps_shared = same->order.maps_shared;
         s->member[s->n_members++] = *member;
         session_spend(d, s, mm->first_member, 1, now_ns);

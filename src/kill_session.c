@@ -79,6 +79,8 @@ static void take_answer(struct kill_domain *d, struct kill_session *s, struct do
         mm->answered = true;
         s->robust_waited = s->robust_waited || o->waited;
         s->mrelease_calls++;
+        for (size_t i = 0; i < o->n_members; i++)
+                s->refused = s->refused || o->member[i].fate == MEMBER_REFUSED;
         switch (o->result) {
         case MRELEASE_REAPED:
                 mm->reaped = true;
