@@ -118,12 +118,19 @@ static void keep_text(struct process_table *t, struct view v, uint32_t *ret_at, 
         t->text_len += v.n;
 }
 
+/* The thread to ask where a process lives and what it runs, 0 for the process itself. A leader
+ * that has exited has no executable any more, and in a v1 hierarchy it is in the root, whatever
+ * cgroup its threads are in (proc_cgroup_show() in kernel/cgroup/cgroup.c). */
+static pid_t tid_to_ask(const struct process *p) {
+        return p->flags & PROCESS_ZOMBIE_LEADER ? p->live_tid : 0;
+}
+
 static int detail_cgroups(struct process_table *t, struct process *p) {
         struct process_source src = table_source(t);
         struct view memory, unit;
         ssize_t n;
 
-        n = process_read_text(&src, p->pid, 0, "cgroup");
+        n = process_read_text(&src, p->pid, tid_to_ask(p), "cgroup");
         if (n < 0)
                 return process_error_gone((int)n) ? (int)n : 0;
         cgroup_parse_paths(t->buf, (size_t)n, t->memory_v1, &memory, &unit);
@@ -145,7 +152,8 @@ static void detail_exe(struct process_table *t, struct process *p) {
         struct view v;
         ssize_t n;
 
-        n = t->kernel->readlink(t->kernel, t->proc_fd, process_path(&path, &src, p->pid, 0, "exe"), t->buf, t->buf_cap);
+        n = t->kernel->readlink(t->kernel, t->proc_fd, process_path(&path, &src, p->pid, tid_to_ask(p), "exe"), t->buf,
+                                t->buf_cap);
         if (n <= 0)
                 return;
         v = (struct view){.p = t->buf, .n = (size_t)n};
