@@ -1,6 +1,6 @@
 /* Where cgroups are mounted, and what the path of a process means.
  *
- * libcgroup answers the first question, once, at start. The rest is text that a process has a
+ * libcgroup answers the first question, at start. The rest is text that a process has a
  * say in (whoever owns a delegated subtree names its directories), so it is looked at as views
  * and never becomes anything but a comparison: only usage_open() makes a path of it, below the
  * mount, read-only. */
@@ -12,6 +12,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/vfs.h>
+#include <sys/wait.h>
 
 #include "cgroup.h"
 
@@ -60,7 +61,7 @@ static void mounts_from_table(struct cgroup_layout *l, bool *any_v1) {
         (void)endmntent(table);
 }
 
-static void mounts_from_libcgroup(struct cgroup_layout *l) {
+static void ask_libcgroup(struct cgroup_layout *l) {
         char *path = NULL;
 
         cgroup_set_logger(say_nothing, CGROUP_LOG_ERROR, NULL);
@@ -73,6 +74,30 @@ static void mounts_from_libcgroup(struct cgroup_layout *l) {
                 l->memory_v1 = l->memory_mount[0] != '\0';
         }
         free(path);
+}
+
+/* cgroup_init() writes to 800 KiB of static tables, which would stay resident and locked as
+ * long as we live. So a child asks, in its copy of our memory, and passes the answer on. */
+static void mounts_from_libcgroup(struct cgroup_layout *l) {
+        struct cgroup_layout answer = {0};
+        int channel[2];
+        pid_t child;
+
+        if (pipe2(channel, O_CLOEXEC) < 0)
+                return;
+        child = fork();
+        if (child == 0) {
+                ask_libcgroup(&answer);
+                _exit(write(channel[1], &answer, sizeof(answer)) < 0); /* below PIPE_BUF: all or nothing */
+        }
+        close(channel[1]);
+        if (child > 0) {
+                if (read(channel[0], &answer, sizeof(answer)) == (ssize_t)sizeof(answer))
+                        *l = answer;
+                while (waitpid(child, NULL, 0) < 0 && errno == EINTR)
+                        ;
+        }
+        close(channel[0]);
 }
 
 void cgroup_layout_detect(struct cgroup_layout *ret) {
