@@ -94,8 +94,8 @@ int process_table_detail(struct process_table *t, size_t index);
 void process_table_detail_ancestors(struct process_table *t, size_t index);
 /* Index of a pid, or −1. */
 ssize_t process_table_find(const struct process_table *t, pid_t pid);
-/* Only when calm: room for twice what was seen, where that is more than there is. −ENOMEM
- * leaves it as it was. */
+/* Only when calm: room for twice what was seen, where there is not even room for half as many
+ * again (so that each newcomer does not mean new memory). −ENOMEM leaves it as it was. */
 int process_table_grow(struct process_table *t);
 
 struct view process_comm(const struct process *p);

@@ -347,6 +347,20 @@ START_TEST(it_grows_to_twice_what_was_seen) {
 }
 END_TEST
 
+START_TEST(it_does_not_grow_for_each_newcomer) {
+        start(20);
+        for (pid_t pid = 10; pid < 23; pid++)
+                scripted_spawn(&sk, pid, 1, "x", MIB);
+        scan();
+        ck_assert_int_eq(process_table_grow(&table), 0);
+        ck_assert_uint_eq(table.cap, 20); /* 13 seen: there is room for half as many again */
+        scripted_spawn(&sk, 23, 1, "x", MIB);
+        scan();
+        ck_assert_int_eq(process_table_grow(&table), 0);
+        ck_assert_uint_eq(table.cap, 28);
+}
+END_TEST
+
 /* --- stage two ------------------------------------------------------------------------ */
 
 START_TEST(details) {
@@ -599,6 +613,7 @@ int main(void) {
         tcase_add_test(one, overflow_keeps_the_largest_and_the_order);
         tcase_add_test(one, the_skipped_are_listed_and_not_opened);
         tcase_add_test(one, it_grows_to_twice_what_was_seen);
+        tcase_add_test(one, it_does_not_grow_for_each_newcomer);
         tcase_add_checked_fixture(two, setup, teardown);
         tcase_add_test(two, details);
         tcase_add_test(two, repeating_a_detail_costs_nothing);
