@@ -93,8 +93,10 @@ static void protect_ourselves(struct kernel *k) {
 }
 
 /* Code and buffers stay resident from now on; stacks and libraries only as far as they are
- * touched (MCL_FUTURE without MCL_ONFAULT would populate them whole). */
+ * touched (MCL_FUTURE without MCL_ONFAULT would populate them whole). What only the start
+ * needed is given back before it would be kept for good. */
 static void lock_memory(struct run *run) {
+        (void)malloc_trim(0);
         if (mlockall(MCL_CURRENT | MCL_FUTURE | MCL_ONFAULT) < 0)
                 daemon_notice(&run->daemon, EVENT_NOTICE, LOG_WARNING,
                               "memory could not be locked: under pressure the daemon itself may have to wait for pages");
