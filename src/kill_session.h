@@ -47,7 +47,7 @@ enum session_change {
 #define SESSION_SLOTS 2 /* one, and one by override */
 #define SESSION_POOL 8  /* two in flight; ended ones may wait for a worker that is stuck */
 #define SESSION_MMS 72  /* of one set, missed sharers included */
-#define SESSION_MEMBERS 1024
+#define SESSION_MEMBERS 512 /* all of the pool is held in memory: 40 KiB for each of its sessions */
 #define SPENT_MMS 1024
 
 struct kill_settings {
