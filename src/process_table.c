@@ -237,11 +237,11 @@ void process_table_deinit(struct process_table *t) {
 }
 
 int process_table_grow(struct process_table *t) {
-        size_t cap = t->seen * 2, text_cap = MAX_OF(text_room(cap), t->text_cap);
+        size_t cap = t->seen * 2, enough = t->seen + t->seen / 2, text_cap = MAX_OF(text_room(cap), t->text_cap);
         struct process *process;
         char *text;
 
-        if (cap <= t->cap)
+        if (enough <= t->cap)
                 return 0;
         process = held_memory_new(cap, sizeof(*process));
         text = held_memory_new(text_cap, 1);
