@@ -14,7 +14,7 @@
 
 #include "held_files.h"
 #include "kill_session.h"
-#include "scripted_kernel.h"
+#include "scripted_internal.h"
 
 #define SELF 250 /* our own pid in the scripted world */
 #define MS NS_PER_MS
@@ -173,18 +173,25 @@ static inline void scene_teardown(void) {
         scripted_kernel_deinit(&scene.sk);
 }
 
+static inline int64_t scene_now(void) {
+        return scene.real.monotonic_ns(&scene.sk.kernel);
+}
+
 static inline struct memory_status scene_memory(void) {
-        return (struct memory_status){.when_ns = scene.sk.now_ns,
-                                      .total = scene.sk.total_bytes,
-                                      .base = scene.sk.total_bytes,
-                                      .available = scene.sk.available_bytes,
-                                      .swap_free = scene.sk.swap_free_bytes,
-                                      .pcp_free = scene.sk.pcp_pages * 4 * KIB};
+        world_lock(&scene.sk); /* workers give memory back at any moment */
+        struct memory_status m = {.when_ns = scene.sk.now_ns,
+                                  .total = scene.sk.total_bytes,
+                                  .base = scene.sk.total_bytes,
+                                  .available = scene.sk.available_bytes,
+                                  .swap_free = scene.sk.swap_free_bytes,
+                                  .pcp_free = scene.sk.pcp_pages * 4 * KIB};
+        world_unlock(&scene.sk);
+        return m;
 }
 
 /* A snapshot, and the group that a pid is in. Its own kcmp calls are not logged. */
 static inline uint32_t scene_snapshot(pid_t pid) {
-        ck_assert_int_eq(process_table_scan(&scene.table, scene.sk.now_ns), 0);
+        ck_assert_int_eq(process_table_scan(&scene.table, scene_now()), 0);
         ck_assert_int_eq(mm_group_build(&scene.groups, &scene.table, MIB, false), 0);
         scene_forget_log();
         for (uint32_t g = 0; g < scene.groups.n_groups; g++)
@@ -198,7 +205,7 @@ static inline uint32_t scene_snapshot(pid_t pid) {
 }
 
 static inline struct kill_session *scene_start(enum session_kind kind, bool override) {
-        struct kill_session *s = kill_trystart(&scene.domain, kind, override, scene.sk.now_ns);
+        struct kill_session *s = kill_trystart(&scene.domain, kind, override, scene_now());
 
         ck_assert_ptr_nonnull(s);
         s->verdict = scene.verdict;
@@ -212,7 +219,7 @@ static inline int scene_add(struct kill_session *s, uint32_t group) {
 
 static inline void scene_fire(struct kill_session *s) {
         s->before = scene_memory();
-        kill_session_fire(&scene.domain, s, scene.sk.now_ns);
+        kill_session_fire(&scene.domain, s, scene_now());
 }
 
 static inline struct kill_session *scene_plan(enum session_kind kind, bool override, pid_t pid) {
@@ -234,7 +241,7 @@ static inline struct kill_session *scene_kill(pid_t pid) {
 static inline void scene_step(void) {
         struct memory_status memory = scene_memory();
 
-        kill_domain_step(&scene.domain, &memory, &scene.verdict, scene.sk.now_ns);
+        kill_domain_step(&scene.domain, &memory, &scene.verdict, scene_now());
 }
 
 /* One order by the one worker. */
@@ -269,13 +276,13 @@ static inline void assert_slot_is_back(void) {
         ck_assert_uint_eq(kill_slots_taken(&scene.domain), 0);
         ck_assert(!kill_in_flight(&scene.domain));
 
-        struct kill_session *next = kill_trystart(&scene.domain, SESSION_KILL, false, scene.sk.now_ns);
+        struct kill_session *next = kill_trystart(&scene.domain, SESSION_KILL, false, scene_now());
         struct kill_session last = scene.last;
         size_t ended = scene.said[SESSION_ENDED];
 
         ck_assert_ptr_nonnull(next);
         ck_assert_int_eq(next->state, SESSION_PLANNED);
-        kill_finish(&scene.domain, next, SESSION_CANCELLED, "only tried", scene.sk.now_ns);
+        kill_finish(&scene.domain, next, SESSION_CANCELLED, "only tried", scene_now());
         ck_assert_uint_eq(kill_slots_taken(&scene.domain), 0);
         scene.last = last;
         scene.said[SESSION_ENDED] = ended;

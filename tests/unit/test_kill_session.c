@@ -783,6 +783,46 @@ START_TEST(a_scope_is_measured_by_its_own_memory) {
 }
 END_TEST
 
+/* ---- real workers ---- */
+
+static void setup_workers(void) {
+        scene_setup();
+        sk.kernel = scene.real; /* the log is of one thread */
+        ck_assert_int_eq(reap_queue_deinit(&scene.queue), 0);
+        ck_assert_int_eq(reap_queue_init(&scene.queue, &sk.kernel, REAP_WORKERS, -1), 0);
+        domain.set.boost = true;
+}
+
+/* The loop steps while workers signal and reap; now and then somebody joins late or a call
+ * must be repeated. Every kill is released and gives its slot back. */
+START_TEST(loop_and_workers_share_a_session) {
+        for (pid_t round = 0; round < 60; round++) {
+                pid_t pid = 1000 + 10 * round;
+                struct scripted_process *p = stuck(pid);
+
+                for (pid_t i = 1; i < 4; i++)
+                        scripted_share(&sk, pid + i, p, "leak")->exits_after_ns = -1;
+                if (round % 3 == 0)
+                        answers(p, -EAGAIN, 2);
+                scene_kill(pid);
+                if (round % 3 == 1)
+                        scripted_share(&sk, pid + 5, p, "leak")->exits_after_ns = -1;
+                for (int i = 0; i < 100000 && scene.said[SESSION_ENDED] <= (size_t)round; i++) {
+                        sched_yield();
+                        scene_pass(MS / 10);
+                        scene_step();
+                }
+                ck_assert_uint_eq(scene.said[SESSION_ENDED], (size_t)round + 1);
+                ck_assert_str_eq(session_state_text(scene.last.state), "released");
+                ck_assert_uint_eq(p->sigkills, 1);
+                assert_slot_is_back();
+                world_lock(&sk);
+                sk.available_bytes = 200 * MIB;
+                world_unlock(&sk);
+        }
+}
+END_TEST
+
 static Suite *kill_session_suite(void) {
         Suite *s = suite_create("kill_session");
         TCase *tc = tcase_create("released");
@@ -845,6 +885,12 @@ static Suite *kill_session_suite(void) {
         tcase_add_test(tc, one_stuck_order_does_not_hide_the_memory_of_the_others);
         tcase_add_test(tc, one_mismatch_in_a_kin_spares_only_that_one);
         tcase_add_test(tc, a_scope_is_measured_by_its_own_memory);
+        suite_add_tcase(s, tc);
+
+        tc = tcase_create("workers");
+        tcase_set_timeout(tc, 60);
+        tcase_add_checked_fixture(tc, setup_workers, scene_teardown);
+        tcase_add_test(tc, loop_and_workers_share_a_session);
         suite_add_tcase(s, tc);
         return s;
 }

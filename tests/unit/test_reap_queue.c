@@ -458,6 +458,41 @@ START_TEST(an_order_that_is_being_signalled_lets_the_others_pass) {
 }
 END_TEST
 
+/* From the head, the middle and the tail; the others keep their places. */
+START_TEST(what_no_worker_has_taken_can_be_taken_back) {
+        static const char *const rest[] = {"m401 m402 m400", "m400 m402 m401", "m400 m401 m402"};
+        struct reap_member crew[3];
+        struct reap_order three[3] = {0};
+
+        for (pid_t i = 0; i < 3; i++) {
+                three[i].member = &crew[i];
+                add(&three[i], spawn(400 + i));
+                crew[i].fate = MEMBER_SIGNALLED;
+                reap_queue_submit(&queue, &three[i], sk.now_ns);
+        }
+        ck_assert(reap_queue_take_back(&queue, &three[_i]));
+        ck_assert_int_eq(atomic_load(&three[_i].state), ORDER_IDLE);
+        ck_assert(!reap_queue_take_back(&queue, &three[_i]));
+        reap_queue_submit(&queue, &three[_i], sk.now_ns);
+        while (reap_queue_work_one(&queue))
+                ;
+        assert_log(rest[_i]);
+        ck_assert(!reap_queue_take_back(&queue, &three[_i])); /* a worker was faster */
+        for (size_t i = 0; i < 3; i++)
+                process_handle_close(&sk.kernel, &crew[i].handle);
+}
+END_TEST
+
+START_TEST(the_only_one_can_be_taken_back) {
+        add(&order, spawn(300));
+        reap_queue_submit(&queue, &order, sk.now_ns);
+        ck_assert(reap_queue_take_back(&queue, &order));
+        ck_assert(!reap_queue_work_one(&queue));
+        execute();
+        assert_log("k300 m300");
+}
+END_TEST
+
 START_TEST(the_loop_is_woken_by_every_answer) {
         uint64_t n = 0;
 
@@ -499,7 +534,7 @@ static int slow_signal(struct kernel *k, int fd, int sig) {
 START_TEST(loop_and_workers_meet_over_many_orders) {
         static struct reap_order flying[IN_FLIGHT];
         static struct reap_member crew[IN_FLIGHT][2];
-        size_t done = 0, started = 0, by_loop = 0;
+        size_t done = 0, started = 0, by_loop = 0, taken_back = 0;
 
         no_log();
         sk.kernel.pidfd_send_signal = slow_signal;
@@ -525,6 +560,10 @@ START_TEST(loop_and_workers_meet_over_many_orders) {
                         }
                         if (o->n_members == 0)
                                 continue;
+                        if (i % 4 == 1 && reap_queue_take_back(&queue, o)) {
+                                taken_back++;
+                                reap_queue_submit(&queue, o, sk.kernel.monotonic_ns(&sk.kernel));
+                        }
                         by_loop += i % 2 == 0 && reap_queue_signal_now(&queue, o);
                         if (atomic_load_explicit(&o->signalled_ns, memory_order_acquire) > 0)
                                 for (size_t j = 0; j < o->n_members; j++) {
@@ -548,6 +587,7 @@ START_TEST(loop_and_workers_meet_over_many_orders) {
                         nap();
         }
         ck_assert_uint_gt(by_loop, 0);
+        ck_assert_uint_gt(taken_back, 0);
         ck_assert_uint_eq(sk.signals, 2 * ROUNDS); /* nobody twice, nobody never */
         ck_assert_uint_eq(sk.mreleases, ROUNDS + (ROUNDS + 2) / 3);
         ck_assert_uint_eq(atomic_load(&queue.busy), 0);
@@ -646,6 +686,8 @@ static Suite *reap_queue_suite(void) {
         tcase_add_test(tc, another_try_goes_behind_the_others);
         tcase_add_test(tc, the_loop_signals_what_no_worker_has_taken);
         tcase_add_test(tc, an_order_that_is_being_signalled_lets_the_others_pass);
+        tcase_add_loop_test(tc, what_no_worker_has_taken_can_be_taken_back, 0, 3);
+        tcase_add_test(tc, the_only_one_can_be_taken_back);
         tcase_add_test(tc, the_loop_is_woken_by_every_answer);
         suite_add_tcase(s, tc);
 
