@@ -196,6 +196,15 @@ START_TEST(who_ends_when_asked_is_not_killed) {
 }
 END_TEST
 
+START_TEST(what_the_asked_gave_back_may_be_taken_by_another) {
+        spawn(300);
+        sk.leak_absorbs = true;
+        terminate(300);
+        scene_run(100 * MS);
+        assert_ended(SESSION_ABSORBED);
+}
+END_TEST
+
 START_TEST(who_is_asked_holds_the_slot_and_has_time) {
         deaf(300);
         struct kill_session *s = terminate(300);
@@ -444,6 +453,7 @@ static Suite *kill_orders_suite(void) {
         tc = tcase_create("terminate");
         tcase_add_checked_fixture(tc, scene_setup, scene_teardown);
         tcase_add_test(tc, who_ends_when_asked_is_not_killed);
+        tcase_add_test(tc, what_the_asked_gave_back_may_be_taken_by_another);
         tcase_add_test(tc, who_is_asked_holds_the_slot_and_has_time);
         tcase_add_loop_test(tc, escalation, 0, ELEMENTS(escalations));
         tcase_add_test(tc, the_need_is_rechecked_before_an_escalation);
