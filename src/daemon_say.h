@@ -11,7 +11,8 @@ void daemon_say_disagreement(struct daemon *d, const struct candidate *c);
 /* Copies who the victim is and who would have been next into the session. */
 void daemon_record_victim(struct daemon *d, struct kill_session *s, const struct candidate *c);
 void daemon_look_for_peers(struct daemon *d);
-/* kill_domain's callback. */
+/* kill_domain's callbacks. */
+bool daemon_spares(void *userdata, size_t index);
 void daemon_session_changed(void *userdata, const struct kill_session *s, enum session_change c);
 /* The parts that were initialised from the configuration take the new one (daemon_setup.c). */
 void daemon_apply_config(struct daemon *d);

@@ -78,6 +78,7 @@ static int init_parts(struct daemon *d) {
         if (r < 0)
                 return r;
         d->domain.held = &d->held;
+        d->domain.spare = daemon_spares;
         d->domain.unified_mount = d->layout.unified_mount;
         return 0;
 }

@@ -72,7 +72,8 @@ uint32_t kill_hunt(struct kill_domain *d, struct kill_session *s, struct doomed_
                 if ((p->flags & (PROCESS_KTHREAD | PROCESS_NO_MM)) || is_member(s, p) ||
                     process_freed_bytes(p) < mm->expected_bytes / 4)
                         continue;
-                if (process_table_detail(t, i) < 0 || !mm_print_equal(&p->print, &mm->print) || !may_be_signalled(d, p))
+                if (process_table_detail(t, i) < 0 || !mm_print_equal(&p->print, &mm->print) ||
+                    !may_be_signalled(d, p) || (d->spare && d->spare(d->userdata, i)))
                         continue;
                 if (hunted(d, s, mm, p, now_ns))
                         found++;

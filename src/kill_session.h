@@ -130,6 +130,9 @@ struct kill_session {
         uint32_t hunted; /* missed sharers found */
 };
 
+/* Whether a process of the table (an index) must be left alone though it shares the mm of a
+ * victim: what forbids a victim forbids a sharer that was missed, too. */
+typedef bool (*session_spare_t)(void *userdata, size_t index);
 typedef void (*session_changed_t)(void *userdata, const struct kill_session *s, enum session_change c);
 
 struct kill_domain {
@@ -139,6 +142,7 @@ struct kill_domain {
         struct kill_settings set;
         int scope_usage_fd;        /* OnlyCgroup=: its memory is what is measured; −1: the system's */
         session_changed_t changed; /* must not block */
+        session_spare_t spare;     /* NULL: none */
         void *userdata;
         struct kill_session session[SESSION_POOL];
         struct spent_mm spent[SPENT_MMS];

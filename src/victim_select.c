@@ -88,6 +88,13 @@ static enum candidate_reason member_reason(const struct select_input *in, const 
         return CANDIDATE_ELIGIBLE;
 }
 
+enum candidate_reason victim_member_reason(const struct select_input *in, const struct process *p) {
+        struct rule_verdict v;
+
+        ask_rules(in, p, &v);
+        return member_reason(in, p, &v);
+}
+
 static enum candidate_class class_of(enum rule_action a) {
         return a == RULE_AVOID ? CLASS_AVOID : a == RULE_PREFER ? CLASS_PREFER : CLASS_NORMAL;
 }

@@ -89,6 +89,9 @@ void victim_select(const struct select_input *in, struct ranking *r);
 /* The groups a candidate's kill takes: itself, or its kin head first until the need is
  * covered. Returns how many were written (≥ 1). */
 size_t victim_members(const struct select_input *in, const struct candidate *c, uint32_t *ret_groups, size_t cap);
+/* Whether one process of the snapshot may die at all, whatever its size; detailed, its
+ * ancestors too where rules look at them. */
+enum candidate_reason victim_member_reason(const struct select_input *in, const struct process *p);
 /* What rules see of a process of the snapshot and its ancestors, itself first. Returns how
  * many were written. */
 #define VICTIM_ANCESTORS 64 /* a bound: a table read while processes come and go may hold a loop */

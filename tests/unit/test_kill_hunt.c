@@ -145,6 +145,26 @@ START_TEST(the_protected_are_never_signalled) {
 END_TEST
 
 /* It was a vforked child: it execs, and the reap goes through. */
+static bool spare_all_but_500(void *userdata, size_t index) {
+        return scene.table.process[index].pid != 500;
+}
+
+/* Out of the scope, or under a rule that says never: the caller knows. */
+START_TEST(whom_the_caller_spares_is_not_hunted) {
+        struct scripted_process *other;
+
+        domain.spare = spare_all_but_500;
+        kill_and_join(400);
+        other = scripted_share(&sk, 500, victim, "leak");
+        scene_run(500 * MS);
+        ck_assert_uint_eq(sharer->sigkills, 0);
+        ck_assert_uint_eq(other->sigkills, 1);
+        scene_run(10000 * MS);
+        assert_ended(SESSION_TIMED_OUT);
+        ck_assert_uint_eq(sharer->sigkills, 0);
+}
+END_TEST
+
 START_TEST(a_protected_sharer_that_execs_lets_go) {
         kill_and_join(400);
         sharer->adj = -1000;
@@ -289,6 +309,7 @@ static Suite *kill_hunt_suite(void) {
         tcase_add_test(tc, the_alike_are_not_touched);
         tcase_add_loop_test(tc, the_protected_are_never_signalled, 0, 3);
         tcase_add_test(tc, a_protected_sharer_that_execs_lets_go);
+        tcase_add_test(tc, whom_the_caller_spares_is_not_hunted);
         tcase_add_loop_test(tc, a_core_dump_is_waited_for_and_no_innocent_is_signalled, 0, 2);
         tcase_add_test(tc, without_kcmp_a_sharer_is_known_by_its_size);
         tcase_add_loop_test(tc, the_hunted_are_verified_after_the_pidfd, 0, 4);
