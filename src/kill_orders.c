@@ -151,7 +151,7 @@ static void prepare_order(struct kill_domain *d, struct kill_session *s, struct 
         o->boost = signal && d->set.boost;
         o->robust_look = is_auto;
         o->robust_wait_ns = is_auto ? ROBUST_WAIT_NS : d->set.reap_delay_ns;
-        if ((is_auto && s->verdict.exhausted_in_ns < ROBUST_EXHAUSTED_NS) || !signal)
+        if (is_auto && s->verdict.exhausted_in_ns < ROBUST_EXHAUSTED_NS)
                 o->robust_wait_ns = 0;
         if (!signal) {
                 for (size_t i = 0; i < o->n_members; i++)

@@ -574,7 +574,7 @@ START_TEST(the_dying_are_reaped_and_not_signalled) {
         assert_state(adopt(300), SESSION_REAPING);
         scene_run(10 * MS);
         assert_ended(SESSION_RELEASED);
-        assert_log("m300");
+        assert_log("r300 m300");
         ck_assert_uint_eq(p->sigkills, 0);
         ck_assert_uint_eq(scene.said[SESSION_ADOPTED], 1);
         ck_assert_uint_eq(scene.said[SESSION_SIGNALLED], 0);
@@ -609,7 +609,7 @@ START_TEST(who_is_not_dying_is_an_ordinary_candidate) {
         ck_assert_uint_eq(scene.said[SESSION_HUNTED], 0);
         ck_assert(!scene_spent(300));
         ck_assert(kill_adoption_tried(&domain, seen(300)));
-        assert_log("m300");
+        assert_log("r300 m300");
 }
 END_TEST
 
