@@ -74,23 +74,42 @@ static void select_victims(struct daemon *d, int64_t now_ns) {
         victim_select(&d->input, &d->ranking);
 }
 
+/* The choice was made before this sharer was seen: what forbids a victim forbids it too. */
+bool daemon_spares(void *userdata, size_t index) {
+        struct daemon *d = userdata;
+
+        if (d->config.rules.descendants)
+                process_table_detail_ancestors(&d->table, index);
+        return victim_member_reason(&d->input, &d->table.process[index]) != CANDIDATE_ELIGIBLE;
+}
+
 static uint64_t min_free_bytes(const struct daemon *d) {
         return d->config.min_free_bytes ? d->config.min_free_bytes : select_min_free(d->memory.base);
 }
 
-/* A whole snapshot and its ranking. Returns what it took. */
-static int64_t snapshot(struct daemon *d, bool everyone, int64_t now_ns) {
-        int64_t start_ns = d->kernel->monotonic_ns(d->kernel);
-
-        d->prepared = false;
+static void scan_and_select(struct daemon *d, uint64_t small_bytes, bool everyone, int64_t now_ns) {
         d->scans++;
         d->ranking.n = d->ranking.n_eligible = 0;
+        d->table.small_bytes = small_bytes;
+        d->table.swapped_bytes = sub_floor(d->memory.swap_total, d->memory.swap_free);
         if (process_table_scan(&d->table, now_ns) == 0 &&
             mm_group_build(&d->groups, &d->table, min_free_bytes(d), everyone) == 0) {
                 for (size_t i = 0; i < d->groups.n_members && d->config.rules.descendants; i++)
                         process_table_detail_ancestors(&d->table, d->groups.member[i]);
                 select_victims(d, now_ns);
         }
+        d->table.small_bytes = 0; /* a hunt looks at everybody */
+}
+
+/* A whole snapshot and its ranking. Those who are too small to matter are only glanced at,
+ * unless without them nobody is found. Returns what it took. */
+static int64_t snapshot(struct daemon *d, bool everyone, int64_t now_ns) {
+        int64_t start_ns = d->kernel->monotonic_ns(d->kernel);
+
+        d->prepared = false;
+        scan_and_select(d, everyone ? 0 : min_free_bytes(d) / MM_SMALL_PART, everyone, now_ns);
+        if (d->ranking.n_eligible == 0 && !everyone)
+                scan_and_select(d, 0, everyone, now_ns);
         return d->kernel->monotonic_ns(d->kernel) - start_ns;
 }
 
