@@ -121,6 +121,14 @@ static void say_started(struct run *run) {
         }
 }
 
+static void say_stopped(struct run *run) {
+        char note[EVENT_NOTE_MAX];
+        unsigned long long n = run->daemon.domain.sessions_started;
+
+        snprintf(note, sizeof(note), "%llu kill session%s since the start", n, n == 1 ? "" : "s");
+        daemon_notice(&run->daemon, EVENT_STOPPED, LOG_NOTICE, note);
+}
+
 /* The kill path is walked once on a dummy, after READY, and not while memory is short. */
 static void rehearse(struct run *run) {
         struct daemon *d = &run->daemon;
@@ -168,7 +176,7 @@ static int run_loop(struct run *run, int wake_fd) {
         else
                 r = event_loop_run(loop);
         sd_notify(0, "STOPPING=1");
-        daemon_notice(&run->daemon, EVENT_STOPPED, LOG_NOTICE, "stopped");
+        say_stopped(run);
         event_loop_free(loop);
         return r;
 }

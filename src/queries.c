@@ -90,6 +90,7 @@ int query_check(struct kernel *k) {
                 if (i == FEATURE_SIGNAL && features.feature[i].state == FEATURE_MISSING)
                         essential = false;
         }
+        printf("What concerns rights, limits and oom_score_adj is said of this command; the unit has its own.\n");
         if (r < 0)
                 printf("The rehearsal could not be held: %s\n", strerror(-r));
         else if (features.rehearsal_kill_ns >= 0)
