@@ -56,6 +56,9 @@ void mm_group_set_deinit(struct mm_group_set *s);
 int mm_group_build(struct mm_group_set *s, struct process_table *t, uint64_t floor_bytes, bool everyone);
 
 #define KIN_SAMPLE 512
+/* Who frees less than this part of floor_bytes is never looked at for its own sake, only as one
+ * of many: of these the table need not know more than what statm tells (small_bytes). */
+#define MM_SMALL_PART 8
 
 /* kcmp against a live member: 1 same mm, 0 not, −errno (−ESRCH: one of them has gone). Both
  * must be live TIDs. */

@@ -60,7 +60,7 @@ static void choose_large(struct mm_group_set *s, struct process_table *t, uint32
                          uint64_t floor_bytes) {
         const struct mm_entry *entry = s->scratch->entry;
         struct mm_bucket b = {.text_bytes = entry[first].key, .first = end};
-        uint64_t least = floor_bytes / (entry[first].weight >= floor_bytes / 2 ? 8 : 2);
+        uint64_t least = floor_bytes / (entry[first].weight >= floor_bytes / 2 ? MM_SMALL_PART : 2);
 
         for (uint32_t i = first; i < end; i++) {
                 if (entry[i].weight >= least)

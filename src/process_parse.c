@@ -19,6 +19,8 @@
 
 #define KTHREADD_PID 2
 
+#define PGTABLES_LEAST (32 * KIB) /* text, heap, libraries and stack lie far apart: a few tables each */
+
 /* Lines without which it is no status, or only the beginning of one. */
 enum {
         SEEN_NAME = 1 << 0,
@@ -248,6 +250,25 @@ int process_parse_status(const char *buf, size_t len, struct process *p) {
                         s.p.flags |= PROCESS_KTHREAD;
         }
         *p = s.p;
+        return 0;
+}
+
+/* proc(5): size, resident, shared, text, … in pages. Resident but not shared is anonymous
+ * (task_statm() in fs/proc/task_mmu.c). */
+int process_parse_statm(const char *buf, size_t len, struct process *p) {
+        struct view rest = {buf, len};
+        uint64_t page_bytes = (uint64_t)sysconf(_SC_PAGESIZE), pages[4];
+
+        for (size_t i = 0; i < ELEMENTS(pages); i++)
+                if (!view_u64(&rest, &pages[i]) || pages[i] > UINT64_MAX / page_bytes / 8)
+                        return -EBADMSG;
+        if (rest.n == 0 || rest.p[0] != ' ') /* nothing behind the last one: it may be cut */
+                return -EBADMSG;
+        p->size_bytes = pages[0] * page_bytes;
+        p->anon_bytes = sub_floor(pages[1], pages[2]) * page_bytes;
+        p->file_bytes = MIN_OF(pages[1], pages[2]) * page_bytes;
+        p->text_bytes = pages[3] * page_bytes;
+        p->pgtables_bytes = PGTABLES_LEAST + p->anon_bytes / 512;
         return 0;
 }
 

@@ -140,6 +140,35 @@ int process_read_stage_one(const struct process_source *src, pid_t pid, struct p
         return 0;
 }
 
+/* What statm does not tell is bounded: swap by what all have swapped, page tables of what is
+ * not resident (any more) by those of the whole size. */
+int process_read_small(const struct process_source *src, pid_t pid, uint64_t small_bytes, uint64_t swapped_bytes,
+                       struct process *ret) {
+        struct kernel *k = src->kernel;
+        char path[PROCESS_PATH_MAX];
+        struct process p = {.pid = pid, .live_tid = pid, .uid = (uid_t)-1, .flags = PROCESS_SMALL};
+        ssize_t n;
+        int fd, r;
+
+        fd = k->open(k, src->dirfd, process_path(&path, src, pid, 0, "statm"), O_RDONLY);
+        if (fd < 0)
+                return fd;
+        n = k->pread(k, fd, src->buf, src->cap, 0);
+        k->close(k, fd);
+        if (n < 0)
+                return (int)n;
+        r = process_parse_statm(src->buf, (size_t)n, &p);
+        if (r < 0)
+                return r;
+        /* No mm, or a leader that has exited before its threads. */
+        if (p.size_bytes == 0 || p.anon_bytes + p.file_bytes == 0)
+                return -ERANGE;
+        if (p.anon_bytes + p.file_bytes + MIN_OF(swapped_bytes, p.size_bytes) + p.size_bytes / 512 >= small_bytes)
+                return -ERANGE;
+        *ret = p;
+        return 0;
+}
+
 /* --- stage two ------------------------------------------------------------------------ */
 
 static int read_number(const struct process_source *src, pid_t pid, const char *file, int64_t *ret) {

@@ -20,6 +20,11 @@ const char *process_path(char (*path)[PROCESS_PATH_MAX], const struct process_so
 int process_read_status(const struct process_source *src, pid_t pid, pid_t tid, struct process *p);
 /* Stage one, a zombie leader's live thread included. *ret is untouched on failure. */
 int process_read_stage_one(const struct process_source *src, pid_t pid, struct process *ret);
+/* What statm tells of a process that holds less than small_bytes, with up to swapped_bytes of it
+ * in swap: 0 and *ret has PROCESS_SMALL, −ERANGE for one that may hold more or has no mm,
+ * −errno. */
+int process_read_small(const struct process_source *src, pid_t pid, uint64_t small_bytes, uint64_t swapped_bytes,
+                       struct process *ret);
 /* Stage two without the text fields, into what stage one has filled. *p is untouched on failure. */
 int process_read_stage_two(const struct process_source *src, struct process *p);
 /* A small text file of it: its length in src->buf, or −errno. */

@@ -73,6 +73,13 @@ static bool is_skipped(const struct process_table *t, pid_t pid) {
         return false;
 }
 
+/* Whoever may matter, or of whom statm tells nothing, is read whole. */
+static int read_one(const struct process_table *t, const struct process_source *src, pid_t pid, struct process *ret) {
+        if (t->small_bytes > 0 && process_read_small(src, pid, t->small_bytes, t->swapped_bytes, ret) == 0)
+                return 0;
+        return process_read_stage_one(src, pid, ret);
+}
+
 int process_table_scan(struct process_table *t, int64_t now_ns) {
         struct process_source src = table_source(t);
         pid_t pids[PIDS_AT_ONCE];
@@ -90,7 +97,7 @@ int process_table_scan(struct process_table *t, int64_t now_ns) {
                         t->seen++;
                         if (is_skipped(t, pids[i]))
                                 continue;
-                        r = process_read_stage_one(&src, pids[i], &p);
+                        r = read_one(t, &src, pids[i], &p);
                         if (r < 0) {
                                 t->vanished += process_error_gone(r);
                                 t->unreadable += !process_error_gone(r);
@@ -172,7 +179,9 @@ int process_table_detail(struct process_table *t, size_t index) {
         if (p->flags & PROCESS_DETAILED)
                 return 0;
 
-        r = process_read_stage_two(&src, &q);
+        r = p->flags & PROCESS_SMALL ? process_read_stage_one(&src, p->pid, &q) : 0;
+        if (r == 0)
+                r = process_read_stage_two(&src, &q);
         if (r == 0)
                 r = detail_cgroups(t, &q);
         if (r < 0) {

@@ -1,6 +1,7 @@
 /* One snapshot of all processes, in memory held since start. Two stages: `status` for
- * everyone (neither mmap_lock nor exec_update_lock), and for the short list the dear files:
- * stat, oom_score_adj, oom_score, cgroup, exe. Sense: reads and never judges. */
+ * everyone (neither mmap_lock nor exec_update_lock; of the small, where asked for, `statm` at
+ * half the price), and for the short list the dear files: stat, oom_score_adj, oom_score,
+ * cgroup, exe. Sense: reads and never judges. */
 #pragma once
 
 #include "cgroup.h"
@@ -26,6 +27,7 @@ enum {
         PROCESS_DETAILED = 1 << 9,        /* stage two was read */
         PROCESS_GONE = 1 << 10,           /* vanished between the stages */
         PROCESS_IN_VFORK = 1 << 11,       /* shares its parent's mm until exec; set by mm_group */
+        PROCESS_SMALL = 1 << 12,          /* its sizes are statm's, nothing else is known of it; until it is detailed */
 };
 
 #define COMM_MAX 64 /* the kernel's 16, escaped by /proc as \\ and \n */
@@ -60,6 +62,10 @@ struct process_table {
         bool memory_v1;          /* which line of /proc/PID/cgroup accounts memory */
         bool want_exe;           /* a rule needs exe */
         pid_t self;              /* our tgid */
+        /* Of whom holds less than this in RAM and swap, stage one reads statm alone: anonymous
+         * memory, size and text, with page tables estimated; ppid is 0, uid is −1, the name empty.
+         * 0: nobody. statm knows no swap, so what all have swapped counts for each. The caller's. */
+        uint64_t small_bytes, swapped_bytes;
         /* Not to be read: victims in flight, whose mm a reader could end up tearing down. The caller's. */
         const pid_t *skip;
         size_t n_skip;
@@ -109,6 +115,7 @@ bool mm_print_equal(const struct mm_print *a, const struct mm_print *b);
 /* Pure parsers, fuzzed: fill their part of *p. 0 or −EBADMSG for what is truncated, empty
  * or not such a file (then *p is untouched). A kernel thread's status has no Vm lines. */
 int process_parse_status(const char *buf, size_t len, struct process *p);
+int process_parse_statm(const char *buf, size_t len, struct process *p); /* fills what PROCESS_SMALL says, but no flag */
 int process_parse_stat(const char *buf, size_t len, struct process *p);
 
 /* Reads start time, fingerprint and sizes of one pid afresh, outside of any snapshot, to

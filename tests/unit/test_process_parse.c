@@ -1,4 +1,4 @@
-/* What /proc/PID/status and /proc/PID/stat mean, and what they must not be made to mean. */
+/* What /proc/PID/status, statm and stat mean, and what they must not be made to mean. */
 #include <check.h>
 #include <stdio.h>
 #include <string.h>
@@ -251,6 +251,41 @@ START_TEST(stat_of_something_else_is_refused) {
 }
 END_TEST
 
+START_TEST(statm_tells_sizes) {
+        struct process p = {.pid = 7, .flags = PROCESS_SMALL, .swap_bytes = 9};
+        const uint64_t page = (uint64_t)sysconf(_SC_PAGESIZE);
+        const char *s = "3000 1200 200 10 0 500 0\n";
+
+        ck_assert_int_eq(process_parse_statm(s, strlen(s), &p), 0);
+        ck_assert_uint_eq(p.size_bytes, 3000 * page);
+        ck_assert_uint_eq(p.anon_bytes, 1000 * page);
+        ck_assert_uint_eq(p.file_bytes, 200 * page);
+        ck_assert_uint_eq(p.text_bytes, 10 * page);
+        ck_assert_int_eq(p.pid, 7);
+        ck_assert_uint_eq(p.flags, PROCESS_SMALL);
+        ck_assert_uint_eq(p.swap_bytes, 9);
+
+        /* Per-CPU counters: what is shared may for a moment be more than what is resident. */
+        s = "3000 100 200 10 0 500 0\n";
+        ck_assert_int_eq(process_parse_statm(s, strlen(s), &p), 0);
+        ck_assert_uint_eq(p.anon_bytes, 0);
+        ck_assert_uint_eq(p.file_bytes, 100 * page);
+}
+END_TEST
+
+START_TEST(statm_of_something_else_is_refused) {
+        const char *bad[] = {"", "1 2 3", "1 2 3 4", "1 2 3 x 5", "-1 2 3 4 5", "1 2 3 99999999999999999999 5",
+                             "1 2 3 4611686018427387904 5"};
+
+        for (size_t i = 0; i < ELEMENTS(bad); i++) {
+                struct process p = {.anon_bytes = 5};
+
+                ck_assert_msg(process_parse_statm(bad[i], strlen(bad[i]), &p) == -EBADMSG, "accepted: %s", bad[i]);
+                ck_assert_uint_eq(p.anon_bytes, 5);
+        }
+}
+END_TEST
+
 int main(void) {
         Suite *suite = suite_create("process_parse");
         TCase *tc = tcase_create("parse");
@@ -269,6 +304,8 @@ int main(void) {
         tcase_add_test(tc, stat_confirms_or_denies_a_kernel_thread);
         tcase_add_test(tc, stat_cut_anywhere_is_refused);
         tcase_add_test(tc, stat_of_something_else_is_refused);
+        tcase_add_test(tc, statm_tells_sizes);
+        tcase_add_test(tc, statm_of_something_else_is_refused);
         suite_add_tcase(suite, tc);
         runner = srunner_create(suite);
         srunner_run_all(runner, CK_NORMAL);

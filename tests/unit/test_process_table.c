@@ -361,6 +361,99 @@ START_TEST(it_does_not_grow_for_each_newcomer) {
 }
 END_TEST
 
+/* --- the small ------------------------------------------------------------------------ */
+
+START_TEST(the_small_are_known_by_their_sizes_alone) {
+        struct scripted_process *p;
+
+        start(16);
+        table.small_bytes = 16 * MIB;
+        p = scripted_spawn(&sk, 10, 1, "small", 5 * MIB);
+        p->mm->file_bytes = MIB;
+        p->mm->text_bytes = 64 * KIB;
+        scripted_spawn(&sk, 11, 1, "large", 100 * MIB);
+        scan();
+        ck_assert_uint_eq(get(10)->flags, PROCESS_SMALL);
+        ck_assert_int_eq(get(10)->live_tid, 10);
+        ck_assert_uint_eq(get(10)->anon_bytes, 5 * MIB);
+        ck_assert_uint_eq(get(10)->file_bytes, MIB);
+        ck_assert_uint_eq(get(10)->text_bytes, 64 * KIB);
+        ck_assert_uint_gt(get(10)->pgtables_bytes, 0); /* an estimate */
+        ck_assert_int_eq(get(10)->ppid, 0);
+        ck_assert_uint_eq(get(10)->uid, (uid_t)-1); /* nobody's, least of all root's */
+        ck_assert_uint_eq(get(10)->comm_len, 0);
+        ck_assert_uint_eq(get(11)->flags, 0);
+        ck_assert_int_eq(get(11)->ppid, 1);
+        ck_assert_uint_eq(table.anon_sum_bytes, 105 * MIB);
+}
+END_TEST
+
+START_TEST(a_small_one_that_is_detailed_is_known_whole) {
+        struct scripted_process *p;
+
+        start(16);
+        table.small_bytes = 16 * MIB;
+        p = scripted_spawn(&sk, 10, 1, "small", 5 * MIB);
+        p->mm->pgtables_bytes = 12 * KIB;
+        p->uid = 33;
+        p->adj = 200;
+        scan();
+        ck_assert_int_eq(process_table_detail(&table, index_of(10)), 0);
+        ck_assert_uint_eq(get(10)->flags, PROCESS_DETAILED);
+        ck_assert_int_eq(get(10)->ppid, 1);
+        ck_assert_uint_eq(get(10)->uid, 33);
+        ck_assert_int_eq(get(10)->adj, 200);
+        ck_assert_uint_eq(get(10)->pgtables_bytes, 12 * KIB);
+        assert_view(process_comm(get(10)), "small");
+}
+END_TEST
+
+/* Swap and page tables are not in statm, so who could hide behind these is read whole. */
+START_TEST(who_may_not_be_small_is_read_whole) {
+        struct scripted_process *p;
+
+        start(16);
+        table.small_bytes = 16 * MIB;
+        p = scripted_spawn(&sk, 10, 1, "shared", 5 * MIB);
+        p->mm->shmem_bytes = 12 * MIB;
+        p = scripted_spawn(&sk, 11, 1, "huge", MIB);
+        p->mm->swap_bytes = 8 * GIB; /* its page tables may be as large as 16 MiB */
+        scan();
+        ck_assert_uint_eq(get(10)->shmem_bytes, 12 * MIB);
+        ck_assert_uint_eq(get(11)->swap_bytes, 8 * GIB);
+
+        scripted_spawn(&sk, 12, 1, "little", 5 * MIB);
+        p = scripted_spawn(&sk, 13, 1, "swapped", MIB);
+        p->mm->swap_bytes = 15 * MIB;
+        table.swapped_bytes = 15 * MIB;
+        scan();
+        ck_assert_uint_eq(get(12)->flags, PROCESS_SMALL); /* 5 MiB, and no more than its size can be in swap */
+        ck_assert_uint_eq(get(13)->flags, 0);
+        ck_assert_uint_eq(get(13)->swap_bytes, 15 * MIB);
+}
+END_TEST
+
+START_TEST(who_has_no_mm_is_not_small) {
+        struct scripted_process *p;
+
+        start(16);
+        table.small_bytes = 16 * MIB;
+        scripted_kthread(&sk, 2, "kthreadd");
+        p = scripted_spawn(&sk, 10, 1, "headless", 5 * MIB);
+        p->zombie_leader = true;
+        p->live_tid = 12;
+        p->threads = 2;
+        p = scripted_spawn(&sk, 11, 1, "zombie", 5 * MIB);
+        p->zombie = true;
+        scan();
+        ck_assert_uint_eq(get(2)->flags & PROCESS_KTHREAD, PROCESS_KTHREAD);
+        ck_assert_uint_eq(get(10)->flags, PROCESS_ZOMBIE_LEADER);
+        ck_assert_int_eq(get(10)->live_tid, 12);
+        ck_assert_uint_eq(get(10)->anon_bytes, 5 * MIB);
+        ck_assert_uint_eq(get(11)->flags & (PROCESS_NO_MM | PROCESS_SMALL), PROCESS_NO_MM);
+}
+END_TEST
+
 /* --- stage two ------------------------------------------------------------------------ */
 
 START_TEST(details) {
@@ -614,6 +707,10 @@ int main(void) {
         tcase_add_test(one, the_skipped_are_listed_and_not_opened);
         tcase_add_test(one, it_grows_to_twice_what_was_seen);
         tcase_add_test(one, it_does_not_grow_for_each_newcomer);
+        tcase_add_test(one, the_small_are_known_by_their_sizes_alone);
+        tcase_add_test(one, a_small_one_that_is_detailed_is_known_whole);
+        tcase_add_test(one, who_may_not_be_small_is_read_whole);
+        tcase_add_test(one, who_has_no_mm_is_not_small);
         tcase_add_checked_fixture(two, setup, teardown);
         tcase_add_test(two, details);
         tcase_add_test(two, repeating_a_detail_costs_nothing);
