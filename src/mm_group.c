@@ -59,6 +59,20 @@ void mm_group_set_deinit(struct mm_group_set *s) {
 
 /* --- one group ------------------------------------------------------------------------ */
 
+/* Who led to the short list is asked for, however small it is: a kin's head is found through
+ * generations that are not of the kin. */
+static void complete_ancestors(const struct mm_group_set *s, struct process_table *t) {
+        for (size_t i = 0; i < s->scratch->n_list; i++) {
+                ssize_t at = s->scratch->list[i];
+
+                for (size_t up = 0; up < MM_ANCESTORS && at >= 0; up++) {
+                        at = process_table_find(t, t->process[at].ppid);
+                        if (at >= 0 && process_table_complete(t, (size_t)at) < 0)
+                                at = -1;
+                }
+        }
+}
+
 /* Neighbours are often siblings. */
 static void find_parents(struct mm_group_set *s, const struct process_table *t) {
         uint32_t found = MM_NONE;
@@ -214,6 +228,7 @@ int mm_group_build(struct mm_group_set *s, struct process_table *t, uint64_t flo
         s->kcmp_missing = false;
 
         mm_choose_list(s, t, floor_bytes, everyone);
+        complete_ancestors(s, t);
         find_parents(s, t);
         mm_share_list(s, t);
         collect_members(s);

@@ -6,6 +6,7 @@
 
 #define MM_NONE UINT32_MAX         /* no index */
 #define MM_CHOSEN (UINT32_MAX - 1) /* of group_of: on the short list, group not known yet */
+#define MM_ANCESTORS 64            /* generations that are looked at for a head */
 #define MM_BUCKETS 8               /* executables whose small processes are sampled: the largest sums */
 
 struct mm_entry {

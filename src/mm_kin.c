@@ -9,7 +9,6 @@
 #include "mm_internal.h"
 #include "sort.h"
 
-#define ANCESTORS_MAX 64 /* generations that are looked at for a head */
 #define DESCENT_MAX 1024 /* generations below PID 1 of a namespace */
 
 /* --- what the small have in common ---------------------------------------------------- */
@@ -64,7 +63,7 @@ static uint32_t find_head(const struct linking *l, const struct mm_entry *of, si
         for (size_t i = 0; i < n; i++) {
                 uint32_t at = l->s->group[of[i].index].leader, before = of[i].index;
 
-                for (size_t up = 0; up < ANCESTORS_MAX && (at = x->parent[at]) != MM_NONE; up++) {
+                for (size_t up = 0; up < MM_ANCESTORS && (at = x->parent[at]) != MM_NONE; up++) {
                         uint32_t group = x->group_of[at];
 
                         if (group != MM_NONE && group != before && l->s->group[group].kin == kin)

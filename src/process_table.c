@@ -169,28 +169,41 @@ static void detail_exe(struct process_table *t, struct process *p) {
         keep_text(t, v, &p->exe, &p->exe_len);
 }
 
-int process_table_detail(struct process_table *t, size_t index) {
+static int failed(struct process_table *t, struct process *p, int r) {
+        if (!process_error_gone(r)) {
+                t->unreadable++;
+                return r;
+        }
+        p->flags |= PROCESS_GONE;
+        return -ESRCH;
+}
+
+int process_table_complete(struct process_table *t, size_t index) {
         struct process_source src = table_source(t);
-        struct process *p = &t->process[index], q = *p;
+        struct process *p = &t->process[index];
         int r;
 
         if (p->flags & PROCESS_GONE)
                 return -ESRCH;
-        if (p->flags & PROCESS_DETAILED)
-                return 0;
+        r = p->flags & PROCESS_SMALL ? process_read_stage_one(&src, p->pid, p) : 0;
+        return r < 0 ? failed(t, p, r) : 0;
+}
 
-        r = p->flags & PROCESS_SMALL ? process_read_stage_one(&src, p->pid, &q) : 0;
-        if (r == 0)
-                r = process_read_stage_two(&src, &q);
+int process_table_detail(struct process_table *t, size_t index) {
+        struct process_source src = table_source(t);
+        struct process *p = &t->process[index], q;
+        int r;
+
+        r = process_table_complete(t, index);
+        if (r < 0 || p->flags & PROCESS_DETAILED)
+                return r;
+
+        q = *p;
+        r = process_read_stage_two(&src, &q);
         if (r == 0)
                 r = detail_cgroups(t, &q);
-        if (r < 0) {
-                if (process_error_gone(r))
-                        p->flags |= PROCESS_GONE;
-                else
-                        t->unreadable++;
-                return process_error_gone(r) ? -ESRCH : r;
-        }
+        if (r < 0)
+                return failed(t, p, r);
         if (t->want_exe)
                 detail_exe(t, &q);
         *p = q;

@@ -96,6 +96,8 @@ int process_table_scan(struct process_table *t, int64_t now_ns);
 /* Stage two for one. 0, −ESRCH when it is gone (PROCESS_GONE is set), −errno. Repeating it
  * costs nothing. */
 int process_table_detail(struct process_table *t, size_t index);
+/* Stage one whole for one of whom statm alone was read (PROCESS_SMALL). Returns as above. */
+int process_table_complete(struct process_table *t, size_t index);
 /* Stage two for its ancestors, for rules that look at them. */
 void process_table_detail_ancestors(struct process_table *t, size_t index);
 /* Index of a pid, or −1. */

@@ -1,4 +1,4 @@
-/* Whatever bytes come in as a status or a stat: 0 or −EBADMSG; a failure touches nothing; a
+/* Whatever bytes come in as a status, a statm or a stat: 0 or −EBADMSG; a failure touches nothing; a
  * success stays within its bounds and says the same with another name in it, since the name is
  * what a process chooses. A libFuzzer entry; with support/fuzz_replay.c an ordinary test. */
 #include <stdio.h>
@@ -81,9 +81,22 @@ static void try_stat(const char *s, size_t len) {
                 "stat: the name speaks for others");
 }
 
+static void try_statm(const char *s, size_t len) {
+        struct process p, untouched;
+
+        memset(&untouched, 0x5a, sizeof(untouched));
+        if (parse(process_parse_statm, s, len, "", "", 0, &p) < 0) {
+                require(memcmp(&p, &untouched, sizeof(p)) == 0, "statm: touched on failure");
+                return;
+        }
+        require(p.anon_bytes <= UINT64_MAX / 8 && p.file_bytes <= UINT64_MAX / 8 && p.size_bytes <= UINT64_MAX / 8,
+                "statm: a sum that could wrap");
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len) {
         try_status((const char *)data, len);
         try_stat((const char *)data, len);
+        try_statm((const char *)data, len);
         return 0;
 }
 
@@ -101,6 +114,7 @@ const char *const fuzz_seeds[] = {
         "9 (a) S (b)) Z 2 0 0 0 -1 2129984 0 0 0 0 0 0 0 0 20 0 1 0 5 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 "
         "0 "
         "0 0 0 0\n",
+        "783 409 382 5 0 90 0\n",
 };
 const size_t fuzz_n_seeds = ELEMENTS(fuzz_seeds);
 
