@@ -305,9 +305,11 @@ bool pressure_policy_still(const struct pressure_settings *set, const struct pre
         return level_holds(set, v, fresh, v->level, true);
 }
 
-/* Everything is judged afresh: the hysteresis that held the level up to the kill would ask for
- * a second victim as soon as the first one's memory is back. */
+/* Everything is judged afresh: the hysteresis that held the level up to the kill, or lines that
+ * a fall from before it has moved, would ask for a second victim as soon as the first one's
+ * memory is back. */
 void pressure_policy_released(struct pressure_state *st) {
+        st->fall_bytes_per_s = 0;
         st->bucket_ns = 0;
         st->fresh_window = true;
         st->level = LEVEL_CALM;

@@ -273,6 +273,19 @@ START_TEST(memory_that_is_back_but_not_enough_is_followed_at_once) {
 }
 END_TEST
 
+/* How fast memory fell until the kill says nothing of the time after it. */
+START_TEST(a_steep_fall_does_not_outlive_its_kill) {
+        crowd_at(WARN_BYTES);
+        scene_go_on(SEC);
+        leak->mm->anon_bytes = 1100 * MIB;
+        sk.available_bytes = 30 * MIB;
+        scene_go_on(5 * SEC);
+        ck_assert_uint_gt(scene_last(EVENT_KILL)->verdict.kill_line_bytes, GIB);
+        ck_assert_uint_eq(leak->sigkills, 1);
+        ck_assert_uint_eq(killed(), 1);
+}
+END_TEST
+
 START_TEST(enough_is_enough) {
         crowd_at(KILL_BYTES);
         leak->mm->anon_bytes = 120 * MIB; /* up to 310 MiB: above the line that was held before */
@@ -1065,6 +1078,19 @@ START_TEST(rules_change_under_a_prepared_choice) {
 }
 END_TEST
 
+START_TEST(a_reload_in_the_same_tick_as_memory_runs_out) {
+        crowd();
+        sk.available_bytes = WARN_BYTES;
+        scene_start(NEVER);
+        scene_go_on(SEC);
+        sk.available_bytes = KILL_BYTES;
+        reload("");
+        scene_go_on(SEC);
+        ck_assert_uint_eq(killed(), 1);
+        ck_assert(!d.have_next_config);
+}
+END_TEST
+
 START_TEST(the_box_is_measured_by_its_own_memory) {
         crowd();
         in_cgroup(second, "/box");
@@ -1178,6 +1204,7 @@ int main(void) {
         CASE(an_order_that_no_worker_takes_is_signalled_by_the_loop);
         CASE(a_second_leak_costs_no_ten_seconds);
         CASE(memory_that_is_back_but_not_enough_is_followed_at_once);
+        CASE(a_steep_fall_does_not_outlive_its_kill);
         CASE(enough_is_enough);
         CASE(a_prepared_kill_opens_nothing);
         CASE(a_preparation_is_fresh_for_a_second);
@@ -1229,6 +1256,7 @@ int main(void) {
         CASE(a_reload_counts_from_the_next_tick);
         CASE(with_a_kill_in_flight_it_waits_for_its_end);
         CASE(rules_change_under_a_prepared_choice);
+        CASE(a_reload_in_the_same_tick_as_memory_runs_out);
         CASE(the_box_is_measured_by_its_own_memory);
         CASE(beside_another_daemon_thrashing_is_left_to_it);
         CASE(names_are_hostile);
