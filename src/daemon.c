@@ -16,6 +16,7 @@
 #define OOM_KILL_AGAIN_NS (10 * NS_PER_SEC)
 #define PEERS_EVERY_NS (60 * NS_PER_SEC)
 #define IN_FLIGHT_STEP_NS (10 * NS_PER_MS)
+#define IN_VAIN_PAUSE_NS (100 * NS_PER_MS)     /* nobody to kill, or no means to: when to look again */
 
 /* ---- sense ---- */
 
@@ -102,15 +103,15 @@ static void scan_and_select(struct daemon *d, uint64_t small_bytes, bool everyon
 }
 
 /* A whole snapshot and its ranking. Those who are too small to matter are only glanced at,
- * unless without them nobody is found. Returns what it took. */
-static int64_t snapshot(struct daemon *d, bool everyone, int64_t now_ns) {
+ * unless without them nobody is found. */
+static void snapshot(struct daemon *d, bool everyone, int64_t now_ns) {
         int64_t start_ns = d->kernel->monotonic_ns(d->kernel);
 
         d->prepared = false;
         scan_and_select(d, everyone ? 0 : min_free_bytes(d) / MM_SMALL_PART, everyone, now_ns);
         if (d->ranking.n_eligible == 0 && !everyone)
                 scan_and_select(d, 0, everyone, now_ns);
-        return d->kernel->monotonic_ns(d->kernel) - start_ns;
+        d->look_took_ns = d->kernel->monotonic_ns(d->kernel) - start_ns;
 }
 
 static uint64_t rest_bytes(const struct daemon *d) {
@@ -129,8 +130,8 @@ static void prepare(struct daemon *d, int64_t now_ns) {
 
         if (now_ns < d->prepare_not_before_ns)
                 return;
-        int64_t took_ns = snapshot(d, false, now_ns);
-        d->prepare_not_before_ns = now_ns + MAX_OF(PREPARE_PAUSE_NS, SCAN_SHARE * took_ns);
+        snapshot(d, false, now_ns);
+        d->prepare_not_before_ns = now_ns + MAX_OF(PREPARE_PAUSE_NS, SCAN_SHARE * d->look_took_ns);
         for (size_t i = 0; i < d->ranking.n && n < ELEMENTS(best); i++)
                 if (d->ranking.candidate[i].reason == CANDIDATE_ELIGIBLE && d->ranking.candidate[i].kin == 0)
                         best[n++] = d->ranking.candidate[i].group;
@@ -155,6 +156,16 @@ static bool refresh_prepared(struct daemon *d, int64_t now_ns) {
 
 /* ---- act ---- */
 
+/* The last look was in vain, and the next one will hardly be better. */
+static void pause_decisions(struct daemon *d, int64_t now_ns) {
+        d->decide_not_before_ns = now_ns + MAX_OF(IN_VAIN_PAUSE_NS, SCAN_SHARE * d->look_took_ns);
+}
+
+static void forget_prepared(struct daemon *d) {
+        d->prepared = false;
+        held_files_drop(&d->held);
+}
+
 static bool terminable(const struct daemon *d, const struct candidate *c) {
         const struct mm_group *g = &d->groups.group[c->group];
         struct view unit = process_unit_cgroup(&d->table, &d->table.process[g->leader]);
@@ -176,6 +187,8 @@ static int plan(struct daemon *d, struct kill_session *s, const struct candidate
                         return added;
                 if (added == 0)
                         r = 0;
+                else if (r < 0 && added != -ESRCH)
+                        r = added; /* no descriptors, no memory */
         }
         if (c->kin != 0) {
                 s->kin_key = d->groups.kin[c->kin].key;
@@ -197,8 +210,10 @@ static struct kill_session *start_session(struct daemon *d, enum session_kind ki
                                           const struct candidate *c, int64_t now_ns) {
         struct kill_session *s = kill_trystart(&d->domain, kind, override, now_ns);
 
-        if (!s)
+        if (!s) {
+                pause_decisions(d, now_ns);
                 return NULL;
+        }
         s->verdict = d->verdict;
         s->trigger_ns = d->trigger_ns;
         daemon_record_victim(d, s, c);
@@ -211,12 +226,15 @@ static struct kill_session *start_session(struct daemon *d, enum session_kind ki
                           : r < 0       ? "no pidfd could be opened"
                           : !needed     ? "the need had passed"
                                         : NULL;
-        if (why) {
-                kill_finish(&d->domain, s, r < 0 && r != -ESTALE && r != -ESRCH ? SESSION_FAILED : SESSION_CANCELLED,
-                            why, now_ns);
-                return NULL;
+        if (!why)
+                return s;
+        bool failed = r < 0 && r != -ESTALE && r != -ESRCH;
+        kill_finish(&d->domain, s, failed ? SESSION_FAILED : SESSION_CANCELLED, why, now_ns);
+        if (failed) {
+                pause_decisions(d, now_ns);
+                forget_prepared(d); /* what is held may be what is missing */
         }
-        return s;
+        return NULL;
 }
 
 static void shoot(struct daemon *d, const struct candidate *c, bool override, int64_t now_ns) {
@@ -225,12 +243,12 @@ static void shoot(struct daemon *d, const struct candidate *c, bool override, in
 
         if (!s)
                 return;
+        daemon_say_disagreement(d, c);
         if (term)
                 kill_session_terminate(&d->domain, s, now_ns);
         else
                 kill_session_fire(&d->domain, s, now_ns);
-        d->prepared = false;
-        held_files_drop(&d->held);
+        forget_prepared(d);
 }
 
 /* Somebody large who is dying already is helped, not replaced: process_mrelease decides
@@ -269,27 +287,22 @@ static bool held_by_kernel_kill(struct daemon *d, int64_t now_ns) {
 }
 
 static void decide(struct daemon *d, bool override, int64_t now_ns) {
-        int64_t took_ns = 0;
-
         if (now_ns < d->decide_not_before_ns)
                 return;
-        if (refresh_prepared(d, now_ns))
+        if (refresh_prepared(d, now_ns)) {
                 d->opens_saved++;
-        else
-                took_ns = snapshot(d, false, now_ns);
+                d->look_took_ns = 0;
+        } else
+                snapshot(d, false, now_ns);
         if (!override && adopt(d, now_ns))
                 return;
-        /* Only a session that was started must not wait for the next look. */
-        if (d->ranking.n_eligible == 0) {
-                d->decide_not_before_ns = now_ns + MAX_OF(IN_FLIGHT_STEP_NS, SCAN_SHARE * took_ns);
-                daemon_say_nobody(d, now_ns);
-                d->finished = d->options.once;
+        if (d->ranking.n_eligible > 0) {
+                shoot(d, &d->ranking.candidate[0], override, now_ns);
                 return;
         }
-        const struct candidate *best = &d->ranking.candidate[0];
-        daemon_say_disagreement(d, best);
-        if (d->verdict.level >= LEVEL_KILL)
-                shoot(d, best, override, now_ns);
+        pause_decisions(d, now_ns);
+        daemon_say_nobody(d, now_ns);
+        d->finished = d->options.once;
 }
 
 /* At the term level only the best may be asked to end, and only if it is of a kind that
@@ -394,6 +407,6 @@ int64_t daemon_tick(struct daemon *d, int64_t now_ns) {
 int daemon_rank(struct daemon *d, int64_t now_ns) {
         sense(d, now_ns);
         judge(d, now_ns);
-        (void)snapshot(d, true, now_ns);
+        snapshot(d, true, now_ns);
         return d->table.n > 0 ? 0 : -EIO;
 }

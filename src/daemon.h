@@ -54,6 +54,7 @@ struct daemon {
         int64_t trigger_ns;          /* when the level that is acted on was first seen */
         int64_t due_ns;              /* when the next tick was promised */
         int64_t prepare_not_before_ns, decide_not_before_ns;
+        int64_t look_took_ns; /* the last snapshot */
         bool prepared;
         int64_t prepared_ns;
         uint64_t prepared_rest_bytes; /* anonymous memory of everybody who is not held */
@@ -62,7 +63,7 @@ struct daemon {
         bool oom_kills_known;
         bool again;                  /* a slot came back: judge afresh at once */
         int64_t said_nobody_ns, said_cancelled_ns;
-        uint64_t suppressed;         /* cancelled sessions not logged one by one */
+        uint64_t suppressed;         /* sessions that never fired and were not logged one by one */
         bool said_warn;
         int64_t peers_asked_ns;
         unsigned peers;

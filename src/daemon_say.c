@@ -199,10 +199,10 @@ void daemon_record_victim(struct daemon *d, struct kill_session *s, const struct
         record_runners_up(d, s, c);
 }
 
-static bool too_many_cancelled(struct daemon *d, const struct kill_session *s) {
+static bool too_many_called_off(struct daemon *d, const struct kill_session *s) {
         int64_t now_ns = d->kernel->monotonic_ns(d->kernel);
 
-        if (s->state != SESSION_CANCELLED)
+        if (s->fired_ns > 0)
                 return false;
         if (d->said_cancelled_ns != 0 && now_ns - d->said_cancelled_ns < SAY_CANCELLED_EVERY_NS) {
                 d->suppressed++;
@@ -235,7 +235,7 @@ void daemon_session_changed(void *userdata, const struct kill_session *s, enum s
                 }
                 d->outcome = s->state;
                 d->finished = d->options.once;
-                if (too_many_cancelled(d, s))
+                if (too_many_called_off(d, s))
                         return;
         }
         struct event *e = new_event(d, event[c].kind, bad ? LOG_ERR : event[c].priority);

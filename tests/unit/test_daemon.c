@@ -849,6 +849,22 @@ START_TEST(what_is_held_is_killed_without_descriptors) {
 }
 END_TEST
 
+START_TEST(no_pidfd_fails_the_session_and_gives_the_slot_back) {
+        crowd_at(KILL_BYTES);
+        sk.fail_pidfd_open = -EMFILE;
+        scene_go_on(500 * MS);
+        ck_assert_uint_eq(sk.signals, 0);
+        assert_outcome(SESSION_FAILED);
+        assert_why("no pidfd could be opened");
+        ck_assert_uint_eq(scene_said(EVENT_OUTCOME), 1); /* not once per try */
+        ck_assert_uint_le(d.domain.sessions_started, 6);
+        sk.fail_pidfd_open = 0;
+        scene_go_on(500 * MS);
+        ck_assert_uint_eq(leak->sigkills, 1);
+        assert_outcome(SESSION_RELEASED);
+}
+END_TEST
+
 START_TEST(a_refused_signal_is_an_error_and_the_next_is_tried) {
         crowd_at(KILL_BYTES);
         sk.fail_pidfd_send_signal = -EPERM;
@@ -1167,6 +1183,18 @@ START_TEST(names_are_hostile) {
 }
 END_TEST
 
+START_TEST(a_disagreement_is_told_with_its_kill_only) {
+        crowd_at(KILL_BYTES);
+        scripted_share(&sk, 310, leak, "sharer")->adj = -5;
+        sk.fail_pidfd_open = -EMFILE;
+        scene_go_on(SEC);
+        ck_assert_uint_eq(scene_said(EVENT_DISAGREE), 0);
+        sk.fail_pidfd_open = 0;
+        scene_go_on(SEC);
+        ck_assert_uint_eq(scene_said(EVENT_DISAGREE), 1);
+}
+END_TEST
+
 int main(void) {
         Suite *s = suite_create("daemon");
         SRunner *runner;
@@ -1243,6 +1271,7 @@ int main(void) {
         CASE(proc_that_cannot_be_listed_ends_nothing);
         CASE(without_descriptors_nobody_is_found_and_nothing_breaks);
         CASE(what_is_held_is_killed_without_descriptors);
+        CASE(no_pidfd_fails_the_session_and_gives_the_slot_back);
         CASE(a_refused_signal_is_an_error_and_the_next_is_tried);
         LOOP(who_vanishes_at_the_nth_open_is_no_event, 16);
         CASE(a_reused_pid_is_nobody_s_death);
@@ -1260,6 +1289,7 @@ int main(void) {
         CASE(the_box_is_measured_by_its_own_memory);
         CASE(beside_another_daemon_thrashing_is_left_to_it);
         CASE(names_are_hostile);
+        CASE(a_disagreement_is_told_with_its_kill_only);
 
         runner = srunner_create(s);
         srunner_run_all(runner, CK_NORMAL);
