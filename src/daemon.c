@@ -41,6 +41,7 @@ static void judge(struct daemon *d, int64_t now_ns) {
                 .expected_ns = d->due_ns,
         };
         enum pressure_level before = d->verdict.level;
+        bool desperate = d->verdict.desperate;
 
         d->pressure.thrash = d->config.pressure.thrash && d->peers == 0;
         pressure_policy_judge(&d->pressure_state, &d->pressure, &sample, &d->verdict);
@@ -51,6 +52,8 @@ static void judge(struct daemon *d, int64_t now_ns) {
         }
         if (d->verdict.level > before)
                 d->trigger_ns = now_ns;
+        if (d->verdict.level > before || (d->verdict.desperate && !desperate))
+                d->decide_not_before_ns = 0; /* what was in vain before may not be now */
         daemon_say_level(d, before);
 }
 
@@ -398,8 +401,8 @@ int64_t daemon_tick(struct daemon *d, int64_t now_ns) {
         int64_t sleep_ns = MIN_OF(d->verdict.next_tick_ns, kill_domain_next_ns(&d->domain, now_ns));
         if (d->again)
                 sleep_ns = 0;
-        else if (d->verdict.level >= LEVEL_KILL && !kill_in_flight(&d->domain))
-                sleep_ns = MIN_OF(sleep_ns, MAX_OF(IN_FLIGHT_STEP_NS, d->decide_not_before_ns - now_ns));
+        else if (d->verdict.level >= LEVEL_KILL && !kill_in_flight(&d->domain)) /* nobody was to be had */
+                sleep_ns = MAX_OF(IN_FLIGHT_STEP_NS, MIN_OF(d->decide_not_before_ns - now_ns, IN_VAIN_PAUSE_NS));
         d->due_ns = now_ns + sleep_ns;
         return sleep_ns;
 }

@@ -780,6 +780,25 @@ START_TEST(with_nobody_to_kill_it_says_what_holds_the_memory) {
 }
 END_TEST
 
+START_TEST(and_does_not_look_without_end) {
+        crowd_at(KILL_BYTES);
+        protect_all();
+        scene_go_on(SEC);
+        scene.ticks = d.scans = 0;
+        scene_go_on(10 * SEC);
+        ck_assert_uint_le(scene.ticks, 110);
+        ck_assert_uint_le(d.scans, 210); /* with a second, closer look each time */
+        scene.scan_takes_ns = 50 * MS;
+        d.scans = 0;
+        scene_go_on(10 * SEC);
+        ck_assert_uint_le(d.scans, 22);
+
+        leak->adj = 0; /* and sees it when somebody is to be had */
+        scene_go_on(SEC);
+        ck_assert_uint_eq(leak->sigkills, 1);
+}
+END_TEST
+
 START_TEST(futile_kills_are_not_made) {
         crowd_at(170 * MIB);
         leak->mm->anon_bytes = 60 * MIB;
@@ -793,6 +812,19 @@ START_TEST(futile_kills_are_not_made) {
         scene_go_on(SEC);
         ck_assert_uint_eq(leak->sigkills, 1);
         ck_assert_int_le(leak->killed_ns - start_ns, 120 * MS);
+}
+END_TEST
+
+START_TEST(desperate_is_not_kept_waiting_by_a_long_scan) {
+        crowd_at(170 * MIB);
+        leak->mm->anon_bytes = 60 * MIB;
+        second->mm->anon_bytes = 50 * MIB;
+        scene.scan_takes_ns = 200 * MS;
+        scene_go_on(500 * MS); /* a look took 400 ms: the next one is 4 s away */
+        ck_assert_uint_eq(d.scans, 2);
+        sk.available_bytes = 160 * MIB;
+        scene_go_on(600 * MS);
+        ck_assert_uint_eq(leak->sigkills, 1);
 }
 END_TEST
 
@@ -1266,7 +1298,9 @@ int main(void) {
         CASE(not_while_memory_stands);
         CASE(not_while_there_is_some_left);
         CASE(with_nobody_to_kill_it_says_what_holds_the_memory);
+        CASE(and_does_not_look_without_end);
         CASE(futile_kills_are_not_made);
+        CASE(desperate_is_not_kept_waiting_by_a_long_scan);
         CASE(meminfo_that_cannot_be_read_ends_nothing);
         CASE(proc_that_cannot_be_listed_ends_nothing);
         CASE(without_descriptors_nobody_is_found_and_nothing_breaks);
