@@ -203,10 +203,10 @@ static int plan(struct daemon *d, struct kill_session *s, const struct candidate
 /* The reading that gains are measured against, and the last look before the shot. */
 static bool recheck(struct daemon *d, struct kill_session *s, int64_t now_ns) {
         s->before = d->memory;
-        if (memory_status_read(&d->reader, now_ns, &s->before) < 0)
-                return true; /* an unreadable meminfo is no reason to spare anybody at this point */
+        int r = memory_status_read(&d->reader, now_ns, &s->before);
         (void)memory_status_read_pcp(&d->reader, &s->before);
-        return d->options.force || pressure_policy_still(&d->pressure, &d->verdict, &s->before);
+        /* An unreadable meminfo is no reason to spare anybody at this point. */
+        return r < 0 || d->options.force || pressure_policy_still(&d->pressure, &d->verdict, &s->before);
 }
 
 static struct kill_session *start_session(struct daemon *d, enum session_kind kind, bool override,
@@ -292,6 +292,10 @@ static bool held_by_kernel_kill(struct daemon *d, int64_t now_ns) {
 static void decide(struct daemon *d, bool override, int64_t now_ns) {
         if (now_ns < d->decide_not_before_ns)
                 return;
+        if (d->memory.when_ns < d->released_ns) { /* and may know nothing of what came back */
+                pause_decisions(d, now_ns);
+                return;
+        }
         if (refresh_prepared(d, now_ns)) {
                 d->opens_saved++;
                 d->look_took_ns = 0;

@@ -61,6 +61,7 @@ struct daemon {
         int64_t hold_until_ns, hold_again_ns; /* a kernel OOM kill was seen */
         uint64_t oom_kills_seen;
         bool oom_kills_known;
+        int64_t released_ns;         /* the last session that had fired ended: an older reading calls for no other */
         bool again;                  /* a slot came back: judge afresh at once */
         int64_t said_nobody_ns, said_cancelled_ns;
         uint64_t suppressed;         /* sessions that never fired and were not logged one by one */

@@ -231,6 +231,7 @@ void daemon_session_changed(void *userdata, const struct kill_session *s, enum s
                 /* Whatever came back, the levels are judged afresh; a session that never fired leaves them. */
                 if (s->fired_ns > 0) {
                         pressure_policy_released(&d->pressure_state);
+                        d->released_ns = d->kernel->monotonic_ns(d->kernel);
                         d->again = true;
                 }
                 d->outcome = s->state;

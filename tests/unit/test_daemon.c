@@ -847,6 +847,23 @@ START_TEST(meminfo_that_cannot_be_read_ends_nothing) {
 }
 END_TEST
 
+START_TEST(an_old_reading_kills_once) {
+        crowd_at(KILL_BYTES);
+        scene.idle_workers = true;
+        scene_tick();
+        scripted_file_error(&sk, "/proc/meminfo", -EIO);
+        scene.idle_workers = false;
+        scene_go_on(20 * SEC);
+        ck_assert_uint_eq(leak->sigkills, 1);
+        ck_assert_uint_eq(killed(), 1); /* that memory is still short is what nobody knows */
+
+        scripted_file_error(&sk, "/proc/meminfo", 0);
+        sk.available_bytes = KILL_BYTES;
+        scene_go_on(SEC);
+        ck_assert_uint_eq(second->sigkills, 1);
+}
+END_TEST
+
 START_TEST(proc_that_cannot_be_listed_ends_nothing) {
         crowd_at(KILL_BYTES);
         scene.list_pids_fails = -EIO;
@@ -1302,6 +1319,7 @@ int main(void) {
         CASE(futile_kills_are_not_made);
         CASE(desperate_is_not_kept_waiting_by_a_long_scan);
         CASE(meminfo_that_cannot_be_read_ends_nothing);
+        CASE(an_old_reading_kills_once);
         CASE(proc_that_cannot_be_listed_ends_nothing);
         CASE(without_descriptors_nobody_is_found_and_nothing_breaks);
         CASE(what_is_held_is_killed_without_descriptors);
