@@ -91,9 +91,15 @@ static uint64_t min_free_bytes(const struct daemon *d) {
         return d->config.min_free_bytes ? d->config.min_free_bytes : select_min_free(d->memory.base);
 }
 
+/* Nothing is known of anybody: not who, and not why not. */
+static void forget_snapshot(struct daemon *d) {
+        d->table.n = d->groups.n_groups = 0;
+        d->ranking.n = d->ranking.n_eligible = 0;
+        memset(d->ranking.n_by_reason, 0, sizeof(d->ranking.n_by_reason));
+}
+
 static void scan_and_select(struct daemon *d, uint64_t small_bytes, bool everyone, int64_t now_ns) {
         d->scans++;
-        d->ranking.n = d->ranking.n_eligible = 0;
         d->table.small_bytes = small_bytes;
         d->table.swapped_bytes = sub_floor(d->memory.swap_total, d->memory.swap_free);
         if (process_table_scan(&d->table, now_ns) == 0 &&
@@ -101,7 +107,8 @@ static void scan_and_select(struct daemon *d, uint64_t small_bytes, bool everyon
                 for (size_t i = 0; i < d->groups.n_members && d->config.rules.descendants; i++)
                         process_table_detail_ancestors(&d->table, d->groups.member[i]);
                 select_victims(d, now_ns);
-        }
+        } else
+                forget_snapshot(d);
         d->table.small_bytes = 0; /* a hunt looks at everybody */
 }
 
@@ -377,15 +384,13 @@ static void grow(struct daemon *d) {
 }
 
 static void when_calm(struct daemon *d, int64_t now_ns) {
-        if (d->held.n > 0) {
-                held_files_drop(&d->held);
-                d->prepared = false;
-        }
+        forget_prepared(d);
         kill_domain_expire(&d->domain, now_ns);
         if (now_ns - d->peers_asked_ns >= PEERS_EVERY_NS) {
                 d->peers_asked_ns = now_ns;
                 daemon_look_for_peers(d);
                 (void)process_table_scan(&d->table, now_ns); /* how many there are: to grow in time */
+                forget_snapshot(d);                          /* of the groups: they were of the one before */
                 grow(d);
         }
 }

@@ -87,7 +87,13 @@ void daemon_say_nobody(struct daemon *d, int64_t now_ns) {
         note_size(&t, "zram", m->zram_used, m->total);
         note_size(&t, "page tables", m->page_tables, m->total);
         note_size(&t, "processes' own", m->anon_mapped, m->total);
-        text_str(&t, t.len > 0 ? "; passed over: " : "passed over: ");
+        text_str(&t, t.len > 0 ? "; " : "");
+        if (d->table.n == 0) {
+                text_str(&t, "the processes could not be read");
+                post(d);
+                return;
+        }
+        text_str(&t, "passed over: ");
         bool any = false;
         for (size_t i = CANDIDATE_ELIGIBLE + 1; i <= CANDIDATE_GONE; i++) {
                 if (r->n_by_reason[i] == 0)

@@ -876,6 +876,19 @@ START_TEST(proc_that_cannot_be_listed_ends_nothing) {
 }
 END_TEST
 
+START_TEST(reasons_of_an_old_snapshot_are_not_told) {
+        crowd_at(KILL_BYTES);
+        protect_all();
+        scene_go_on(SEC);
+        ck_assert_uint_eq(scene_noticed("2 adj-never"), 1);
+        scene.list_pids_fails = -EIO;
+        scene_go_on(15 * SEC);
+        ck_assert_uint_eq(scene_said(EVENT_NOBODY), 2);
+        ck_assert_uint_eq(scene_noticed("2 adj-never"), 1);
+        ck_assert_uint_eq(scene_noticed("the processes could not be read"), 1);
+}
+END_TEST
+
 START_TEST(without_descriptors_nobody_is_found_and_nothing_breaks) {
         crowd_at(KILL_BYTES);
         sk.fail_open = -EMFILE;
@@ -1321,6 +1334,7 @@ int main(void) {
         CASE(meminfo_that_cannot_be_read_ends_nothing);
         CASE(an_old_reading_kills_once);
         CASE(proc_that_cannot_be_listed_ends_nothing);
+        CASE(reasons_of_an_old_snapshot_are_not_told);
         CASE(without_descriptors_nobody_is_found_and_nothing_breaks);
         CASE(what_is_held_is_killed_without_descriptors);
         CASE(no_pidfd_fails_the_session_and_gives_the_slot_back);
