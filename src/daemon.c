@@ -142,6 +142,8 @@ static void prepare(struct daemon *d, int64_t now_ns) {
                 return;
         snapshot(d, false, now_ns);
         d->prepare_not_before_ns = now_ns + MAX_OF(PREPARE_PAUSE_NS, SCAN_SHARE * d->look_took_ns);
+        if (d->table.unreadable > d->unreadable)
+                return; /* no descriptors, no memory: who could not be read may be the largest */
         for (size_t i = 0; i < d->ranking.n && n < ELEMENTS(best); i++)
                 if (d->ranking.candidate[i].reason == CANDIDATE_ELIGIBLE && d->ranking.candidate[i].kin == 0)
                         best[n++] = d->ranking.candidate[i].group;
@@ -390,6 +392,7 @@ static void when_calm(struct daemon *d, int64_t now_ns) {
                 d->peers_asked_ns = now_ns;
                 daemon_look_for_peers(d);
                 (void)process_table_scan(&d->table, now_ns); /* how many there are: to grow in time */
+                d->unreadable = d->table.unreadable;
                 forget_snapshot(d);                          /* of the groups: they were of the one before */
                 grow(d);
         }

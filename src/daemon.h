@@ -55,6 +55,7 @@ struct daemon {
         int64_t due_ns;              /* when the next tick was promised */
         int64_t prepare_not_before_ns, decide_not_before_ns;
         int64_t look_took_ns; /* the last snapshot */
+        size_t unreadable; /* processes that may not be read even when calm */
         bool prepared;
         int64_t prepared_ns;
         uint64_t prepared_rest_bytes; /* anonymous memory of everybody who is not held */

@@ -911,6 +911,25 @@ START_TEST(what_is_held_is_killed_without_descriptors) {
 }
 END_TEST
 
+/* Wherever on the way from calm to the kill the descriptors (or the memory) run out. */
+START_TEST(the_nth_open_fails) {
+        bool prepares = _i % 2;
+
+        crowd_at(prepares ? WARN_BYTES : KILL_BYTES);
+        sk.fail_open_after = _i / 2;
+        sk.fail_open = _i % 4 < 2 ? -EMFILE : -ENOMEM;
+        scene_go_on(300 * MS);
+        if (prepares)
+                sk.available_bytes = KILL_BYTES;
+        scene_go_on(200 * MS);
+        ck_assert_uint_le(killed(), 1);
+        sk.fail_open = 0;
+        scene_go_on(SEC);
+        ck_assert_uint_eq(leak->sigkills, 1);
+        ck_assert_uint_eq(killed(), 1);
+}
+END_TEST
+
 START_TEST(no_pidfd_fails_the_session_and_gives_the_slot_back) {
         crowd_at(KILL_BYTES);
         sk.fail_pidfd_open = -EMFILE;
@@ -1337,6 +1356,7 @@ int main(void) {
         CASE(reasons_of_an_old_snapshot_are_not_told);
         CASE(without_descriptors_nobody_is_found_and_nothing_breaks);
         CASE(what_is_held_is_killed_without_descriptors);
+        LOOP(the_nth_open_fails, 100);
         CASE(no_pidfd_fails_the_session_and_gives_the_slot_back);
         CASE(a_refused_signal_is_an_error_and_the_next_is_tried);
         LOOP(who_vanishes_at_the_nth_open_is_no_event, 16);
