@@ -117,6 +117,8 @@ void kill_session_terminate(struct kill_domain *d, struct kill_session *s, int64
 
         if (!session_move(d, s, SESSION_TERMINATING))
                 return;
+        /* Whoever obeys does so at once: what it gives back in the meantime must count. */
+        start_measuring(d, s, now_ns);
         for (uint32_t i = 0; i < s->n_members; i++) {
                 struct reap_member *m = &s->member[i];
 
@@ -124,7 +126,6 @@ void kill_session_terminate(struct kill_domain *d, struct kill_session *s, int64
                         sent++;
         }
         s->terminated_ns = now_ns;
-        start_measuring(d, s, now_ns);
         session_update_skip(d);
         if (d->set.dry_run)
                 session_spend(d, s, 0, s->n_members, now_ns);
