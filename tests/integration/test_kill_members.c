@@ -2,33 +2,8 @@
  * cgroup of their own. */
 #include "world_suite.h"
 
-#include <signal.h>
-#include <string.h>
-
-#define PATIENCE (5 * NS_PER_SEC)
-#define AFTERWARDS (300 * NS_PER_MS) /* in which nothing more may happen */
-
 static void setup(void) {
         world_init(GIB);
-}
-
-/* The one session that a scenario has, ended like this; nothing follows. */
-static const struct kill_session *only_session(enum session_state as) {
-        ck_assert_msg(world_run_until_ended(1, PATIENCE), "no session has ended:\n%s", world_log());
-        world_run_for(AFTERWARDS);
-        ck_assert_msg(world.n_ended == 1, "%zu sessions:\n%s", world.n_ended, world_log());
-        ck_assert_msg(world.ended[0].state == as, "%s:\n%s", session_state_text(world.ended[0].state), world_log());
-        return &world.ended[0];
-}
-
-/* One signal for each of the hog's processes and for nobody else. */
-static void assert_only_killed(const struct world_hog *h) {
-        ck_assert(hog_gone(h));
-        ck_assert_uint_eq(world_signals(h->self.pid, SIGKILL), 1);
-        for (size_t i = 0; i < h->n_others; i++)
-                ck_assert_uint_eq(world_signals(h->other[i].pid, SIGKILL), 1);
-        ck_assert_uint_eq(world_signals(0, SIGKILL), 1 + h->n_others);
-        ck_assert_uint_eq(world_signals(0, SIGTERM), 0);
 }
 
 START_TEST(the_largest_dies_and_its_memory_is_back) {

@@ -165,17 +165,21 @@ static int open_in_group(const char *file) {
         return fd;
 }
 
-void world_init(uint64_t limit_bytes) {
+void world_limit(uint64_t bytes) {
         char limit[32];
 
+        snprintf(limit, sizeof(limit), "%llu", (unsigned long long)bytes);
+        small_write(in_group(MEMORY_ROOT, "memory.limit_in_bytes"), limit);
+        world.total_bytes = bytes;
+}
+
+void world_init(uint64_t limit_bytes) {
         world_sweep();
         memset(&world, 0, sizeof(world));
         set_names();
         must(mkdir(in_group(MEMORY_ROOT, ""), 0755) == 0, "no memory cgroup");
         must(world_freezer_missing() || mkdir(in_group(FREEZER_ROOT, ""), 0755) == 0, "no freezer cgroup");
-        snprintf(limit, sizeof(limit), "%llu", (unsigned long long)limit_bytes);
-        small_write(in_group(MEMORY_ROOT, "memory.limit_in_bytes"), limit);
-        world.total_bytes = limit_bytes;
+        world_limit(limit_bytes);
         world.usage_fd = open_in_group("memory.usage_in_bytes");
         world.stat_fd = open_in_group("memory.stat");
         world.oom_fd = open_in_group("memory.oom_control");

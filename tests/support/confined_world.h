@@ -119,6 +119,8 @@ void world_freeze(const struct world_process *p);
 void world_thaw(void);
 
 uint64_t world_usage(void);
+/* Another hard limit, and MemTotal with it. */
+void world_limit(uint64_t bytes);
 /* Sets MemTotal so that so much is left now. */
 void world_leave(uint64_t available_bytes);
 
