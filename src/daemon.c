@@ -301,6 +301,7 @@ static bool held_by_kernel_kill(struct daemon *d, int64_t now_ns) {
 static void decide(struct daemon *d, bool override, int64_t now_ns) {
         if (now_ns < d->decide_not_before_ns)
                 return;
+        kill_domain_expire(&d->domain, now_ns);
         if (d->memory.when_ns < d->released_ns) { /* and may know nothing of what came back */
                 pause_decisions(d, now_ns);
                 return;

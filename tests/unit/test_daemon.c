@@ -1027,6 +1027,30 @@ END_TEST
 
 /* ---- dry run ---- */
 
+START_TEST(a_dry_run_signals_nobody_and_keeps_the_slot_for_a_second) {
+        crowd();
+        sk.available_bytes = KILL_BYTES;
+        scene_start_with("", (struct daemon_options){.dry_run = true});
+        scene_go_on(900 * MS);
+        ck_assert_uint_eq(d.domain.sessions_started, 1);
+        ck_assert_int_eq(scene_last(EVENT_KILL)->victim.pid, 300);
+        ck_assert(scene_last(EVENT_KILL)->dry_run);
+        scene_go_on(200 * MS);
+        assert_why("dry run: no signal was sent");
+        ck_assert_uint_eq(d.domain.sessions_started, 2);
+        ck_assert_int_eq(scene_last(EVENT_KILL)->victim.pid, 301);
+        scene_go_on(58 * SEC);
+        ck_assert_uint_eq(scene_said(EVENT_KILL), 2); /* nobody twice in a minute */
+        scene_go_on(3 * SEC);
+        ck_assert_uint_ge(scene_said(EVENT_KILL), 3);
+        ck_assert_uint_eq(scene_said(EVENT_KILL), scene_said(EVENT_OUTCOME) + kill_slots_taken(&d.domain));
+        ck_assert_uint_eq(sk.signals, 0);
+        ck_assert_uint_eq(sk.mreleases, 0);
+        ck_assert_int_eq(leak->nice, 0);
+        scene_go_on(2 * SEC); /* to its end */
+}
+END_TEST
+
 START_TEST(a_dry_run_asks_nobody_to_end) {
         crowd();
         sk.available_bytes = TERM_BYTES;
@@ -1362,6 +1386,7 @@ int main(void) {
         LOOP(who_vanishes_at_the_nth_open_is_no_event, 16);
         CASE(a_reused_pid_is_nobody_s_death);
         CASE(who_execs_before_its_pidfd_is_spared);
+        CASE(a_dry_run_signals_nobody_and_keeps_the_slot_for_a_second);
         CASE(a_dry_run_asks_nobody_to_end);
         CASE(forced_it_kills_in_its_box_with_memory_free);
         CASE(forced_it_ends_when_the_box_is_empty);
