@@ -319,7 +319,7 @@ static void decide(struct daemon *d, bool override, int64_t now_ns) {
         }
         pause_decisions(d, now_ns);
         daemon_say_nobody(d, now_ns);
-        d->finished = d->options.once;
+        d->finished = d->options.once && !override;
 }
 
 /* At the term level only the best may be asked to end, and only if it is of a kind that
@@ -329,6 +329,8 @@ static void ask_to_end(struct daemon *d, int64_t now_ns) {
         if (d->prepared && !kill_in_flight(&d->domain) && d->ranking.n_eligible > 0 &&
             d->verdict.cause != CAUSE_THRASHING && terminable(d, &d->ranking.candidate[0]))
                 shoot(d, &d->ranking.candidate[0], false, now_ns);
+        else
+                d->finished = d->options.once && d->options.force; /* nothing would ever follow */
 }
 
 static void act(struct daemon *d, int64_t now_ns) {

@@ -241,7 +241,8 @@ void daemon_session_changed(void *userdata, const struct kill_session *s, enum s
                         d->again = true;
                 }
                 d->outcome = s->state;
-                d->finished = d->options.once;
+                /* Who only looked dying is still to be killed. */
+                d->finished = d->options.once && !(s->kind == SESSION_ADOPTION && s->state == SESSION_CANCELLED);
                 if (too_many_called_off(d, s))
                         return;
         }

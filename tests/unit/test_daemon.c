@@ -1088,6 +1088,17 @@ START_TEST(forced_it_kills_in_its_box_with_memory_free) {
 }
 END_TEST
 
+START_TEST(forced_it_does_not_end_with_somebody_who_only_looked_dying) {
+        box(BOX, (struct daemon_options){.once = true, .force = true, .force_level = LEVEL_KILL});
+        second->exiting = true;
+        second->threads = 2;
+        scene_go_on(SEC);
+        ck_assert(d.finished);
+        ck_assert_uint_eq(second->sigkills, 1);
+        ck_assert_int_eq(d.outcome, SESSION_RELEASED);
+}
+END_TEST
+
 START_TEST(forced_it_ends_when_the_box_is_empty) {
         box(BOX, (struct daemon_options){.once = true, .force = true, .force_level = LEVEL_KILL});
         in_cgroup(second, "/elsewhere");
@@ -1105,6 +1116,15 @@ START_TEST(forced_to_ask_it_asks_or_ends) {
         ck_assert_uint_eq(second->sigterms, 1);
         ck_assert_uint_eq(killed(), 0);
         ck_assert(d.finished);
+}
+END_TEST
+
+START_TEST(forced_to_ask_whom_it_may_not_ask_it_ends) {
+        box(BOX "[Kill]\nTerminate=never\n",
+            (struct daemon_options){.once = true, .force = true, .force_level = LEVEL_TERM});
+        scene_tick();
+        ck_assert(d.finished);
+        ck_assert_uint_eq(sk.signals, 0);
 }
 END_TEST
 
@@ -1389,8 +1409,10 @@ int main(void) {
         CASE(a_dry_run_signals_nobody_and_keeps_the_slot_for_a_second);
         CASE(a_dry_run_asks_nobody_to_end);
         CASE(forced_it_kills_in_its_box_with_memory_free);
+        CASE(forced_it_does_not_end_with_somebody_who_only_looked_dying);
         CASE(forced_it_ends_when_the_box_is_empty);
         CASE(forced_to_ask_it_asks_or_ends);
+        CASE(forced_to_ask_whom_it_may_not_ask_it_ends);
         CASE(strangers_are_not_killed);
         CASE(nor_adopted);
         CASE(a_reload_counts_from_the_next_tick);
