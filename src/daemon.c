@@ -228,9 +228,9 @@ static struct kill_session *start_session(struct daemon *d, enum session_kind ki
         }
         s->verdict = d->verdict;
         s->trigger_ns = d->trigger_ns;
-        daemon_record_victim(d, s, c);
 
         int r = plan(d, s, c);
+        daemon_record_victim(d, s, c);
         bool needed = recheck(d, s, now_ns);
         const char *why = r == -ESTALE  ? "the victim was no longer who was chosen"
                           : r == -ESRCH ? "the victim had exited by itself"

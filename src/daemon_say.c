@@ -151,6 +151,13 @@ static void copy_view(char *dst, size_t cap, struct view v) {
         dst[n] = 0;
 }
 
+static bool dies_with(const struct kill_session *s, const struct process *p) {
+        for (uint32_t i = 0; i < s->n_members; i++)
+                if (s->member[i].pid == p->pid)
+                        return true;
+        return false;
+}
+
 static void record_runners_up(struct daemon *d, struct kill_session *s, const struct candidate *c) {
         const struct ranking *r = &d->ranking;
 
@@ -159,7 +166,7 @@ static void record_runners_up(struct daemon *d, struct kill_session *s, const st
                 const struct process *p = &d->table.process[d->groups.group[other->group].leader];
                 struct runner_up *up = &s->runner_up[s->n_runners_up];
 
-                if (other == c || (other->kin != 0 && other->kin == c->kin))
+                if (other == c || dies_with(s, p))
                         continue;
                 *up = (struct runner_up){.pid = p->pid,
                                          .comm_len = p->comm_len,
@@ -191,8 +198,8 @@ void daemon_record_victim(struct daemon *d, struct kill_session *s, const struct
                 .locked_bytes = g->locked_bytes,
                 .freed_bytes = c->freed_bytes,
                 .score = c->score,
-                .n_groups = 1,
-                .n_members = g->n_members,
+                .n_groups = MAX_OF(s->n_mms, 1U),
+                .n_members = s->n_mms > 0 ? s->n_members : g->n_members,
                 .class = c->class,
         };
         memcpy(v->comm, p->comm, sizeof(v->comm));

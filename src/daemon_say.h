@@ -8,7 +8,7 @@ void daemon_say_level(struct daemon *d, enum pressure_level before);
 /* Nobody is to be killed: why, and what holds the memory. Once in 10 s. */
 void daemon_say_nobody(struct daemon *d, int64_t now_ns);
 void daemon_say_disagreement(struct daemon *d, const struct candidate *c);
-/* Copies who the victim is and who would have been next into the session. */
+/* Copies who the victim is and who would have been next into the session, once it is planned. */
 void daemon_record_victim(struct daemon *d, struct kill_session *s, const struct candidate *c);
 void daemon_look_for_peers(struct daemon *d);
 /* kill_domain's callbacks. */

@@ -1150,6 +1150,47 @@ END_TEST
 
 /* ---- kin ---- */
 
+START_TEST(a_fork_bomb_is_one_session) {
+        crowd_at(KILL_BYTES);
+        second->adj = leak->adj = -1000;
+        for (pid_t pid = 400; pid < 440; pid++)
+                in_cgroup(scripted_spawn(&sk, pid, 1, "bomb", 5 * MIB), "/user.slice/bomb.scope");
+        scene_go_on(5 * SEC);
+        const struct event *e = scene_last(EVENT_KILL);
+
+        ck_assert_uint_gt(killed(), 2);
+        ck_assert_uint_eq(e->victim.n_groups, killed());
+        ck_assert_uint_eq(e->victim.n_members, killed());
+        ck_assert_uint_eq(scene_said(EVENT_KILL), 1);
+        assert_outcome(SESSION_RELEASED);
+        /* Who dies with it would not have been next. */
+        ck_assert_uint_eq(e->n_runners_up, 0);
+}
+END_TEST
+
+/* Four processes of 2 GiB that hold 2.2 GiB together. */
+START_TEST(copies_are_expected_back_once) {
+        crowd_at(KILL_BYTES);
+        scripted_vanish(&sk, second);
+        sk.available_bytes = KILL_BYTES;
+        sk.anon_mapped_bytes = 2200 * MIB;
+        leak->mm->returns_bytes = 50 * MIB;
+        for (pid_t pid = 400; pid < 403; pid++) {
+                struct scripted_process *p = scripted_fork(&sk, pid, leak);
+
+                p->mm->returns_bytes = pid == 402 ? 2 * GIB : 50 * MIB;
+        }
+        scene_go_on(5 * SEC);
+        const struct event *e = scene_last(EVENT_KILL);
+
+        ck_assert_uint_eq(killed(), 4);
+        ck_assert_uint_eq(e->victim.n_groups, 4);
+        ck_assert_uint_eq(e->n_runners_up, 0);
+        ck_assert_uint_lt(scene_last(EVENT_OUTCOME)->expected_bytes, 2300 * MIB);
+        assert_outcome(SESSION_RELEASED);
+}
+END_TEST
+
 /* ---- reload ---- */
 
 static void reload(const char *text) {
@@ -1415,6 +1456,8 @@ int main(void) {
         CASE(forced_to_ask_whom_it_may_not_ask_it_ends);
         CASE(strangers_are_not_killed);
         CASE(nor_adopted);
+        CASE(a_fork_bomb_is_one_session);
+        CASE(copies_are_expected_back_once);
         CASE(a_reload_counts_from_the_next_tick);
         CASE(with_a_kill_in_flight_it_waits_for_its_end);
         CASE(rules_change_under_a_prepared_choice);
