@@ -195,11 +195,12 @@ static int plan(struct daemon *d, struct kill_session *s, const struct candidate
         for (size_t i = 0; i < n; i++) {
                 int added = kill_session_add(&d->domain, s, &d->table, &d->groups, group[i]);
 
-                if (added == -ESTALE || (added == -E2BIG && i == 0))
+                /* The chosen one must be who was chosen; of many kin some may exec at any time. */
+                if (i == 0 && (added == -ESTALE || added == -E2BIG))
                         return added;
                 if (added == 0)
                         r = 0;
-                else if (r < 0 && added != -ESRCH)
+                else if (r < 0 && added != -ESRCH && added != -ESTALE)
                         r = added; /* no descriptors, no memory */
         }
         if (c->kin != 0) {

@@ -1191,6 +1191,27 @@ START_TEST(copies_are_expected_back_once) {
 }
 END_TEST
 
+static void exec_410(pid_t pid) {
+        if (pid != 410)
+                return;
+        scene.on_pidfd_open = NULL;
+        scripted_exec(&sk, scripted_find(&sk, 410), "true", MIB);
+}
+
+START_TEST(one_of_many_that_execs_does_not_save_the_bomb) {
+        crowd_at(KILL_BYTES);
+        second->adj = leak->adj = -1000;
+        for (pid_t pid = 400; pid < 430; pid++)
+                in_cgroup(scripted_spawn(&sk, pid, 1, "bomb", 6 * MIB), "/user.slice/bomb.scope");
+        scene.on_pidfd_open = exec_410;
+        scene_go_on(SEC);
+        ck_assert_uint_eq(d.domain.sessions_started, 1);
+        ck_assert_uint_eq(killed(), 29);
+        ck_assert(scene_spared(scripted_find(&sk, 410)));
+        ck_assert_uint_eq(scene_last(EVENT_KILL)->victim.n_groups, 29);
+}
+END_TEST
+
 /* ---- reload ---- */
 
 static void reload(const char *text) {
@@ -1458,6 +1479,7 @@ int main(void) {
         CASE(nor_adopted);
         CASE(a_fork_bomb_is_one_session);
         CASE(copies_are_expected_back_once);
+        CASE(one_of_many_that_execs_does_not_save_the_bomb);
         CASE(a_reload_counts_from_the_next_tick);
         CASE(with_a_kill_in_flight_it_waits_for_its_end);
         CASE(rules_change_under_a_prepared_choice);
