@@ -30,7 +30,7 @@ enum {
         PROCESS_SMALL = 1 << 12,          /* its sizes are statm's, nothing else is known of it; until it is detailed */
 };
 
-#define COMM_MAX 64 /* the kernel's 16, escaped by /proc as \\ and \n */
+#define COMM_MAX 32 /* a name has 15 bytes; only kernel threads have longer ones, and these are cut */
 
 struct process {
         /* stage one, from status */
