@@ -133,17 +133,17 @@ static uint64_t rest_bytes(const struct daemon *d) {
         return sub_floor(d->memory.anon_mapped, held);
 }
 
-/* From warn on: who would be next is known, and its files are open. */
-static void prepare(struct daemon *d, int64_t now_ns) {
+/* From warn on: who would be next is known, and its files are open. Whether it looked now. */
+static bool prepare(struct daemon *d, int64_t now_ns) {
         uint32_t best[HELD_PROCESSES];
         size_t n = 0;
 
         if (now_ns < d->prepare_not_before_ns)
-                return;
+                return false;
         snapshot(d, false, now_ns);
         d->prepare_not_before_ns = now_ns + MAX_OF(PREPARE_PAUSE_NS, SCAN_SHARE * d->look_took_ns);
         if (d->table.unreadable > d->unreadable)
-                return; /* no descriptors, no memory: who could not be read may be the largest */
+                return false; /* no descriptors, no memory: who could not be read may be the largest */
         for (size_t i = 0; i < d->ranking.n && n < ELEMENTS(best); i++)
                 if (d->ranking.candidate[i].reason == CANDIDATE_ELIGIBLE && d->ranking.candidate[i].kin == 0)
                         best[n++] = d->ranking.candidate[i].group;
@@ -151,6 +151,7 @@ static void prepare(struct daemon *d, int64_t now_ns) {
         d->prepared = n > 0;
         d->prepared_ns = now_ns;
         d->prepared_rest_bytes = rest_bytes(d);
+        return true;
 }
 
 /* Whether the choice may be made among those that are held, with their sizes read again by
@@ -326,9 +327,10 @@ static void decide(struct daemon *d, bool override, int64_t now_ns) {
 /* At the term level only the best may be asked to end, and only if it is of a kind that
  * understands it; otherwise nothing happens before the kill level. */
 static void ask_to_end(struct daemon *d, int64_t now_ns) {
-        prepare(d, now_ns);
-        if (d->prepared && !kill_in_flight(&d->domain) && d->ranking.n_eligible > 0 &&
-            d->verdict.cause != CAUSE_THRASHING && terminable(d, &d->ranking.candidate[0]))
+        bool known = prepare(d, now_ns) || refresh_prepared(d, now_ns);
+
+        if (known && d->ranking.n_eligible > 0 && d->verdict.cause != CAUSE_THRASHING &&
+            terminable(d, &d->ranking.candidate[0]))
                 shoot(d, &d->ranking.candidate[0], false, now_ns);
         else
                 d->finished = d->options.once && d->options.force; /* nothing would ever follow */
@@ -350,7 +352,7 @@ static void act(struct daemon *d, int64_t now_ns) {
         else if (in_flight == 0 && d->verdict.level == LEVEL_TERM)
                 ask_to_end(d, now_ns);
         else if (in_flight == 0 && d->verdict.level == LEVEL_WARN)
-                prepare(d, now_ns);
+                (void)prepare(d, now_ns);
 }
 
 /* ---- when calm ---- */

@@ -524,6 +524,42 @@ START_TEST(above_the_term_line_nobody_is_asked) {
 }
 END_TEST
 
+START_TEST(who_is_asked_is_the_largest_of_now) {
+        crowd();
+        in_cgroup(leak, "/user.slice/user-1000.slice/app.scope");
+        in_cgroup(second, "/user.slice/user-1000.slice/app.scope");
+        sk.available_bytes = WARN_BYTES;
+        scene_start("");
+        scene.scan_takes_ns = 300 * MS; /* the next preparation is 3 s away */
+        scene_tick();
+        scene.scan_takes_ns = 0;
+        ck_assert_uint_gt(d.held.n, 0);
+        second->mm->anon_bytes = 4 * GIB;
+        sk.available_bytes = TERM_BYTES;
+        scripted_run(&sk, 500 * MS);
+        scene_go_on(200 * MS);
+        ck_assert(scene_spared(leak));
+        ck_assert_uint_eq(second->sigterms, 1);
+}
+END_TEST
+
+START_TEST(nobody_is_asked_by_a_stale_choice) {
+        crowd();
+        in_cgroup(leak, "/user.slice/user-1000.slice/app.scope");
+        sk.available_bytes = WARN_BYTES;
+        scene_start("");
+        scene.scan_takes_ns = 300 * MS;
+        scene_tick();
+        scene.scan_takes_ns = 0;
+        in_cgroup(spawn(310, "newcomer", 3 * GIB), "/user.slice/user-1000.slice/app.scope");
+        sk.available_bytes = TERM_BYTES;
+        scripted_run(&sk, 500 * MS);
+        scene_go_on(5 * SEC);
+        ck_assert(scene_spared(leak));
+        ck_assert_uint_eq(scripted_find(&sk, 310)->sigterms, 1);
+}
+END_TEST
+
 START_TEST(who_does_not_end_is_killed_after_three_seconds) {
         crowd_at(TERM_BYTES);
         in_cgroup(leak, "/user.slice/user-1000.slice/app.scope");
@@ -1438,6 +1474,8 @@ int main(void) {
         CASE(unless_all_are);
         CASE(or_nobody_is);
         CASE(above_the_term_line_nobody_is_asked);
+        CASE(who_is_asked_is_the_largest_of_now);
+        CASE(nobody_is_asked_by_a_stale_choice);
         CASE(who_does_not_end_is_killed_after_three_seconds);
         CASE(at_the_kill_level_it_is_killed_at_once_and_nobody_else);
         CASE(thrashing_kills_and_does_not_ask);
