@@ -291,7 +291,7 @@ static bool adopt(struct daemon *d, int64_t now_ns) {
 static bool held_by_kernel_kill(struct daemon *d, int64_t now_ns) {
         bool stepped = d->oom_kills_known && d->memory.oom_kill > d->oom_kills_seen;
 
-        d->oom_kills_seen = d->memory.oom_kill;
+        d->oom_kills_seen = MAX_OF(d->oom_kills_seen, d->memory.oom_kill); /* 0 when vmstat cannot be read */
         d->oom_kills_known = true;
         if (stepped && now_ns >= d->hold_again_ns) {
                 d->hold_until_ns = now_ns + OOM_KILL_HOLD_NS;

@@ -692,6 +692,22 @@ START_TEST(a_kill_of_the_kernel_holds_for_a_moment) {
 }
 END_TEST
 
+START_TEST(a_counter_that_could_not_be_read_is_no_kill) {
+        crowd();
+        sk.oom_kills = 7;
+        sk.available_bytes = TERM_BYTES;
+        scene_start("");
+        scene_go_on(SEC);
+        scripted_file_error(&sk, "/proc/vmstat", -EIO);
+        scene_go_on(SEC);
+        scripted_file_error(&sk, "/proc/vmstat", 0);
+        sk.available_bytes = KILL_BYTES;
+        int64_t start_ns = sk.now_ns;
+        scene_go_on(SEC);
+        ck_assert_int_le(leak->killed_ns - start_ns, 20 * MS);
+}
+END_TEST
+
 START_TEST(what_the_kernel_killed_before_us_does_not) {
         crowd();
         sk.oom_kills = 7;
@@ -1485,6 +1501,7 @@ int main(void) {
         CASE(it_is_tried_once_and_for_two_seconds);
         CASE(who_only_looks_dying_is_an_ordinary_candidate);
         CASE(a_kill_of_the_kernel_holds_for_a_moment);
+        CASE(a_counter_that_could_not_be_read_is_no_kill);
         CASE(what_the_kernel_killed_before_us_does_not);
         CASE(a_crash_looping_container_does_not_silence_us);
         CASE(one_more_is_killed_when_nothing_comes_back_and_memory_goes);
