@@ -394,8 +394,8 @@ static void grow(struct daemon *d) {
 static void when_calm(struct daemon *d, int64_t now_ns) {
         forget_prepared(d);
         kill_domain_expire(&d->domain, now_ns);
-        if (now_ns - d->peers_asked_ns >= PEERS_EVERY_NS) {
-                d->peers_asked_ns = now_ns;
+        if (now_ns >= d->peers_due_ns) {
+                d->peers_due_ns = now_ns + PEERS_EVERY_NS;
                 daemon_look_for_peers(d);
                 (void)process_table_scan(&d->table, now_ns); /* how many there are: to grow in time */
                 d->unreadable = d->table.unreadable;

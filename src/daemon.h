@@ -67,7 +67,7 @@ struct daemon {
         int64_t said_nobody_ns, said_cancelled_ns;
         uint64_t suppressed;         /* sessions that never fired and were not logged one by one */
         bool said_warn;
-        int64_t peers_asked_ns;
+        int64_t peers_due_ns;
         unsigned peers;
         bool finished;               /* once: the session has ended */
         enum session_state outcome;  /* of the last session */

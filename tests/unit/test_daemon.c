@@ -1395,6 +1395,16 @@ START_TEST(beside_another_daemon_thrashing_is_left_to_it) {
 }
 END_TEST
 
+START_TEST(soon_after_boot_peers_are_looked_for_too) {
+        crowd();
+        sk.now_ns = 20 * SEC;
+        spawn(320, "earlyoom", 2 * MIB);
+        scene_start("");
+        scene_go_on(SEC);
+        ck_assert_uint_eq(scene_said(EVENT_PEER), 1);
+}
+END_TEST
+
 /* ---- what is said ---- */
 
 START_TEST(names_are_hostile) {
@@ -1541,6 +1551,7 @@ int main(void) {
         CASE(a_reload_in_the_same_tick_as_memory_runs_out);
         CASE(the_box_is_measured_by_its_own_memory);
         CASE(beside_another_daemon_thrashing_is_left_to_it);
+        CASE(soon_after_boot_peers_are_looked_for_too);
         CASE(names_are_hostile);
         CASE(a_disagreement_is_told_with_its_kill_only);
 
