@@ -581,7 +581,7 @@ END_TEST
 static char catalog[64 * 1024];
 
 static void read_catalog(void) {
-        const char *root = getenv("SOURCE_ROOT");
+        const char *root = getenv("OOMREAPD_SOURCE_ROOT");
         char file[] = __FILE__, path[4096];
         FILE *f;
         size_t n;

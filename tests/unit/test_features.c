@@ -769,7 +769,7 @@ START_TEST(the_dummies_are_ordinary_sharers) {
         const struct sched_param rt = {.sched_priority = 1};
         char ppid[32];
 
-        if (lacks(FEATURE_SIGNAL) || lacks(FEATURE_NICE))
+        if (lacks(FEATURE_PIDFD) || lacks(FEATURE_SIGNAL) || lacks(FEATURE_NICE))
                 return;
         (void)setpriority(PRIO_PROCESS, 0, -5);
         (void)sched_setscheduler(0, SCHED_RR, &rt);
@@ -802,7 +802,7 @@ static int mrelease_stuck(struct kernel *kernel, int fd) {
 START_TEST(a_stuck_worker_costs_a_second_and_no_child) {
         int64_t start_ns = k.monotonic_ns(&k);
 
-        if (lacks(FEATURE_SIGNAL))
+        if (lacks(FEATURE_PIDFD) || lacks(FEATURE_SIGNAL))
                 return;
         k.process_mrelease = mrelease_stuck;
         ck_assert_int_eq(features_rehearse(&k, &queue, &set), -ETIMEDOUT);

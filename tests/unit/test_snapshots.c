@@ -11,7 +11,7 @@ static struct snapshot s;
 static pid_t pids[MEMBERS_MAX];
 
 static void path_of(char *ret, size_t cap, const char *name) {
-        const char *root = getenv("SOURCE_ROOT"); /* else run from there */
+        const char *root = getenv("OOMREAPD_SOURCE_ROOT"); /* else run from there */
 
         ck_assert_int_lt(snprintf(ret, cap, "%s/tests/snapshots/%s", root ? root : ".", name), (int)cap);
 }
