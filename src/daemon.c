@@ -50,7 +50,7 @@ static void judge(struct daemon *d, int64_t now_ns) {
                 d->verdict.cause = CAUSE_FORCED;
                 d->verdict.need_bytes = MAX_OF(d->verdict.need_bytes, UINT64_C(1));
         }
-        if (d->verdict.level > before)
+        if (d->verdict.level > before || d->trigger_ns == 0)
                 d->trigger_ns = now_ns;
         if (d->verdict.level > before || (d->verdict.desperate && !desperate))
                 d->decide_not_before_ns = 0; /* what was in vain before may not be now */

@@ -51,7 +51,7 @@ struct daemon {
         struct kill_domain domain;
 
         /* the tick's own */
-        int64_t trigger_ns;          /* when the level that is acted on was first seen */
+        int64_t trigger_ns;          /* when the level that is acted on was first seen; 0: to be judged afresh */
         int64_t due_ns;              /* when the next tick was promised */
         int64_t prepare_not_before_ns, decide_not_before_ns;
         int64_t look_took_ns; /* the last snapshot */

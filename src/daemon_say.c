@@ -245,6 +245,7 @@ void daemon_session_changed(void *userdata, const struct kill_session *s, enum s
                 if (s->fired_ns > 0) {
                         pressure_policy_released(&d->pressure_state);
                         d->released_ns = d->kernel->monotonic_ns(d->kernel);
+                        d->trigger_ns = 0;
                         d->again = true;
                 }
                 d->outcome = s->state;

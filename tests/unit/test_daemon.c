@@ -1444,6 +1444,18 @@ START_TEST(a_disagreement_is_told_with_its_kill_only) {
 }
 END_TEST
 
+START_TEST(the_clock_of_a_kill_starts_when_its_need_was_seen) {
+        crowd_at(KILL_BYTES);
+        sk.leak_absorbs = true;
+        leak->exits_after_ns = -1;
+        sk.fail_process_mrelease = -EAGAIN;
+        scene_go_on(11 * SEC);
+        ck_assert_uint_eq(second->sigkills, 1);
+        ck_assert_int_ge(scene_last(EVENT_KILL)->trigger_to_signal_ns, 0);
+        ck_assert_int_le(scene_last(EVENT_KILL)->trigger_to_signal_ns, 20 * MS);
+}
+END_TEST
+
 int main(void) {
         Suite *s = suite_create("daemon");
         SRunner *runner;
@@ -1554,6 +1566,7 @@ int main(void) {
         CASE(soon_after_boot_peers_are_looked_for_too);
         CASE(names_are_hostile);
         CASE(a_disagreement_is_told_with_its_kill_only);
+        CASE(the_clock_of_a_kill_starts_when_its_need_was_seen);
 
         runner = srunner_create(s);
         srunner_run_all(runner, CK_NORMAL);
