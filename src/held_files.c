@@ -102,7 +102,8 @@ static size_t hold_group(struct held_files *h, struct held_files *next, const st
                 struct held_process *known = held_files_find(h, p->pid, p->start_time);
                 struct held_process *slot = &next->process[next->n];
 
-                if (known && known->status_fd >= 0) {
+                /* Without a pidfd when a kill took it that was called off. */
+                if (known && known->status_fd >= 0 && known->handle.fd >= 0) {
                         *slot = *known;
                         known->handle.fd = known->status_fd = known->stat_fd = known->adj_fd = -1;
                 } else if ((p->flags & (PROCESS_ZOMBIE_LEADER | PROCESS_GONE)) || hold_one(h, p, slot) < 0) {

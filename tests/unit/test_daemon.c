@@ -434,6 +434,25 @@ START_TEST(adj_is_of_now) {
 }
 END_TEST
 
+static void the_need_passes(pid_t pid) {
+        if (d.verdict.level < LEVEL_KILL)
+                return;
+        scene.on_held_read = NULL;
+        sk.available_bytes = WARN_BYTES;
+}
+
+START_TEST(a_kill_that_was_called_off_does_not_cost_the_next_an_open) {
+        crowd_at(WARN_BYTES);
+        scene.on_held_read = the_need_passes;
+        fall_to(240 * MIB);
+        fall_to(KILL_BYTES);
+        ck_assert_str_eq(nth_outcome(1)->why, "the need had passed");
+        ck_assert_int_eq(nth_outcome(2)->outcome, SESSION_RELEASED);
+        ck_assert_uint_eq(leak->sigkills, 1);
+        ck_assert_uint_eq(scene.opens_of_kill, 0);
+}
+END_TEST
+
 /* ---- recheck ---- */
 
 static void memory_comes_back(struct scripted_process *p, const char *file, void *userdata) {
@@ -1505,6 +1524,7 @@ int main(void) {
         CASE(who_cannot_be_held_is_killed_by_a_snapshot);
         CASE(sizes_are_of_now);
         CASE(adj_is_of_now);
+        CASE(a_kill_that_was_called_off_does_not_cost_the_next_an_open);
         CASE(when_the_need_has_passed_nobody_is_shot);
         CASE(what_was_called_off_is_said_once_a_second);
         CASE(a_user_s_process_is_asked_to_end);
