@@ -199,6 +199,8 @@ uint64_t world_usage(void) {
 
 void world_leave(uint64_t available_bytes) {
         world.total_bytes = world_usage() + available_bytes;
+        /* It is no leak that this was lost in an instant, and must not be taken for one. */
+        world.daemon.pressure_state = (struct pressure_state){0};
 }
 
 static void set_freezer(const char *state, const char *wanted) {

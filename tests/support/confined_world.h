@@ -121,7 +121,7 @@ void world_thaw(void);
 uint64_t world_usage(void);
 /* Another hard limit, and MemTotal with it. */
 void world_limit(uint64_t bytes);
-/* Sets MemTotal so that so much is left now. */
+/* Sets MemTotal so that so much is left now. A daemon begins to judge afresh. */
 void world_leave(uint64_t available_bytes);
 
 /* A daemon with these lines of configuration below [Victim] OnlyCgroup=. */
