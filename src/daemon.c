@@ -410,6 +410,7 @@ int64_t daemon_tick(struct daemon *d, int64_t now_ns) {
         sense(d, now_ns);
         judge(d, now_ns);
         act(d, now_ns);
+        daemon_say_relief(d);
         swap_config(d);
         if (d->verdict.level == LEVEL_CALM && !kill_in_flight(&d->domain))
                 when_calm(d, now_ns);

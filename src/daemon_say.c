@@ -54,11 +54,15 @@ void daemon_say_level(struct daemon *d, enum pressure_level before) {
                 d->said_warn = true;
                 (void)new_event(d, EVENT_LEVEL, LOG_NOTICE);
                 post(d);
-        } else if (d->verdict.level == LEVEL_CALM && d->said_warn) {
-                d->said_warn = false;
-                (void)new_event(d, EVENT_LEVEL, LOG_INFO);
-                post(d);
         }
+}
+
+void daemon_say_relief(struct daemon *d) {
+        if (d->verdict.level != LEVEL_CALM || !d->said_warn || kill_in_flight(&d->domain))
+                return;
+        d->said_warn = false;
+        (void)new_event(d, EVENT_LEVEL, LOG_INFO);
+        post(d);
 }
 
 static void note_size(struct text *t, const char *what, uint64_t bytes, uint64_t total) {

@@ -1463,6 +1463,18 @@ START_TEST(a_disagreement_is_told_with_its_kill_only) {
 }
 END_TEST
 
+START_TEST(relief_is_told_after_what_brought_it) {
+        crowd_at(KILL_BYTES);
+        scene_go_on(10 * SEC);
+        ck_assert_uint_eq(scene.n_said, 4);
+        ck_assert_int_eq(scene.said[0].kind, EVENT_LEVEL);
+        ck_assert_int_eq(scene.said[1].kind, EVENT_KILL);
+        ck_assert_int_eq(scene.said[2].kind, EVENT_OUTCOME);
+        ck_assert_int_eq(scene.said[3].kind, EVENT_LEVEL);
+        ck_assert_int_eq(scene.said[3].verdict.level, LEVEL_CALM);
+}
+END_TEST
+
 START_TEST(the_clock_of_a_kill_starts_when_its_need_was_seen) {
         crowd_at(KILL_BYTES);
         sk.leak_absorbs = true;
@@ -1586,6 +1598,7 @@ int main(void) {
         CASE(soon_after_boot_peers_are_looked_for_too);
         CASE(names_are_hostile);
         CASE(a_disagreement_is_told_with_its_kill_only);
+        CASE(relief_is_told_after_what_brought_it);
         CASE(the_clock_of_a_kill_starts_when_its_need_was_seen);
 
         runner = srunner_create(s);
