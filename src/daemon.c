@@ -124,13 +124,15 @@ static void snapshot(struct daemon *d, bool everyone, int64_t now_ns) {
         d->look_took_ns = d->kernel->monotonic_ns(d->kernel) - start_ns;
 }
 
-static uint64_t rest_bytes(const struct daemon *d) {
+/* Anonymous memory of everybody who is not held. Copy-on-write pages count again in sizes: it
+ * may be negative, and only its growth means anything. */
+static int64_t rest_bytes(const struct daemon *d) {
         uint64_t held = 0;
 
         for (size_t i = 0; i < d->groups.n_groups; i++)
                 if (held_files_cover(&d->held, &d->table, &d->groups, (uint32_t)i))
                         held += d->groups.group[i].anon_bytes;
-        return sub_floor(d->memory.anon_mapped, held);
+        return (int64_t)d->memory.anon_mapped - (int64_t)held;
 }
 
 /* From warn on: who would be next is known, and its files are open. Whether it looked now. */
@@ -160,7 +162,7 @@ static bool refresh_prepared(struct daemon *d, int64_t now_ns) {
         if (!d->prepared || now_ns - d->prepared_ns > PREPARE_FRESH_NS ||
             held_files_refresh(&d->held, &d->table, &d->groups) < 0)
                 return false;
-        if (rest_bytes(d) > d->prepared_rest_bytes + min_free_bytes(d))
+        if (rest_bytes(d) - d->prepared_rest_bytes > (int64_t)min_free_bytes(d))
                 return false;
         select_victims(d, now_ns);
         return d->ranking.n_eligible > 0 && d->ranking.candidate[0].kin == 0 &&

@@ -410,6 +410,21 @@ START_TEST(who_cannot_be_held_is_killed_by_a_snapshot) {
 }
 END_TEST
 
+static void a_preferred_one_comes(void) {
+        spawn(310, "newcomer", 400 * MIB)->adj = 500;
+        sk.anon_mapped_bytes += 400 * MIB;
+}
+
+/* Copies of forked memory are counted twice in the sizes and once in AnonPages. */
+START_TEST(copies_do_not_hide_who_has_grown) {
+        crowd();
+        sk.anon_mapped_bytes = 2500 * MIB; /* 3112 by the sizes */
+        ck_assert_uint_gt(opens_of_a_kill(a_preferred_one_comes), 0);
+        ck_assert_uint_eq(scripted_find(&sk, 310)->sigkills, 1);
+        ck_assert(scene_spared(leak));
+}
+END_TEST
+
 static void the_second_grows(void) {
         second->mm->anon_bytes = 4 * GIB;
 }
@@ -1534,6 +1549,7 @@ int main(void) {
         CASE(who_is_too_small_to_matter_costs_nothing);
         CASE(a_held_process_that_vanished_is_passed_over);
         CASE(who_cannot_be_held_is_killed_by_a_snapshot);
+        CASE(copies_do_not_hide_who_has_grown);
         CASE(sizes_are_of_now);
         CASE(adj_is_of_now);
         CASE(a_kill_that_was_called_off_does_not_cost_the_next_an_open);
