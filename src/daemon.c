@@ -375,10 +375,9 @@ static void swap_config(struct daemon *d) {
 }
 
 static void grow(struct daemon *d) {
-        size_t before = d->table.cap;
-
-        if (process_table_grow(&d->table) < 0 || d->table.cap == before)
-                return;
+        (void)process_table_grow(&d->table);
+        if (d->table.cap == d->groups.cap && d->table.cap == d->ranking.cap)
+                return; /* else it grew now, or there was no memory to follow it the last time */
         struct mm_group_set groups;
         struct ranking ranking;
         if (mm_group_set_init(&groups, d->table.cap) < 0)

@@ -30,6 +30,8 @@ static void crowd_at(uint64_t available_bytes) {
         scene_start("");
 }
 
+#define NEVER "[Rule keep]\nExe=/usr/bin/leak\nAction=never\n"
+
 static size_t killed(void) {
         size_t n = 0;
 
@@ -90,6 +92,18 @@ START_TEST(room_grows_when_calm) {
         sk.available_bytes = KILL_BYTES;
         scene_go_on(SEC);
         ck_assert_uint_eq(leak->sigkills, 1);
+}
+END_TEST
+
+START_TEST(what_found_no_memory_to_grow_tries_again) {
+        crowd_at(CALM_BYTES);
+        size_t cap = d.table.cap;
+        scene_go_on(SEC);
+        mm_group_set_deinit(&d.groups);
+        ck_assert_int_eq(mm_group_set_init(&d.groups, cap / 2), 0); /* left behind by an -ENOMEM */
+        scene_go_on(61 * SEC);
+        ck_assert_uint_eq(d.groups.cap, cap);
+        ck_assert_uint_eq(d.ranking.cap, cap);
 }
 END_TEST
 
@@ -1032,6 +1046,22 @@ START_TEST(no_pidfd_fails_the_session_and_gives_the_slot_back) {
 }
 END_TEST
 
+START_TEST(a_crowd_that_cannot_be_held_is_said_and_not_hammered) {
+        crowd_at(KILL_BYTES);
+        for (pid_t pid = 1000; pid < 1000 + SESSION_MEMBERS; pid++)
+                scripted_share(&sk, pid, leak, "leak");
+        scene_go_on(500 * MS);
+        assert_outcome(SESSION_FAILED);
+        assert_why("more processes share the mm than can be held");
+        ck_assert_uint_le(d.domain.sessions_started, 6);
+        ck_assert_uint_eq(scene_said(EVENT_OUTCOME), 1);
+        ck_assert_uint_eq(sk.signals, 0);
+        scripted_vanish(&sk, scripted_find(&sk, 1000)); /* one less, and it can be */
+        scene_go_on(SEC);
+        ck_assert_uint_eq(killed(), SESSION_MEMBERS);
+}
+END_TEST
+
 START_TEST(a_refused_signal_is_an_error_and_the_next_is_tried) {
         crowd_at(KILL_BYTES);
         sk.fail_pidfd_send_signal = -EPERM;
@@ -1108,6 +1138,29 @@ START_TEST(who_execs_before_its_pidfd_is_spared) {
         ck_assert(scene_spared(leak));
         ck_assert_uint_eq(second->sigkills, 1);
         ck_assert_uint_eq(scene_noticed("no longer who was chosen") + 1, 1); /* in why, not in the note */
+}
+END_TEST
+
+/* Half a daemon is none: what was opened is closed, and the reason is handed up. */
+START_TEST(a_start_without_descriptors_leaves_nothing_behind) {
+        struct config c = scene_config(NEVER);
+        struct daemon_options o = {.wake_fd = -1, .cpus = 2};
+
+        crowd();
+        sk.fail_open = -EMFILE;
+        sk.fail_open_after = _i;
+        int r = daemon_init(&d, &sk.kernel, &c, &o, &scene.journal);
+        if (_i == 0)
+                ck_assert_int_eq(r, -EMFILE);
+        if (r < 0) {
+                ck_assert_uint_eq(sk.open_fds, 0);
+                d = (struct daemon){0};
+                return;
+        }
+        sk.fail_open = 0;
+        sk.available_bytes = KILL_BYTES;
+        scene_go_on(SEC);
+        ck_assert_uint_eq(killed(), 1);
 }
 END_TEST
 
@@ -1343,8 +1396,6 @@ START_TEST(with_a_kill_in_flight_it_waits_for_its_end) {
 }
 END_TEST
 
-#define NEVER "[Rule keep]\nExe=/usr/bin/leak\nAction=never\n"
-
 START_TEST(rules_change_under_a_prepared_choice) {
         crowd();
         sk.available_bytes = WARN_BYTES;
@@ -1527,6 +1578,7 @@ int main(void) {
         CASE(with_plenty_of_memory_it_sleeps);
         CASE(near_the_lines_it_wakes_often);
         CASE(room_grows_when_calm);
+        CASE(what_found_no_memory_to_grow_tries_again);
         CASE(without_time_to_grow_the_largest_are_seen);
         CASE(above_the_warn_line_nothing_happens);
         CASE(below_it_that_is_said_once_and_the_largest_are_held);
@@ -1589,10 +1641,12 @@ int main(void) {
         CASE(what_is_held_is_killed_without_descriptors);
         LOOP(the_nth_open_fails, 100);
         CASE(no_pidfd_fails_the_session_and_gives_the_slot_back);
+        CASE(a_crowd_that_cannot_be_held_is_said_and_not_hammered);
         CASE(a_refused_signal_is_an_error_and_the_next_is_tried);
         LOOP(who_vanishes_at_the_nth_open_is_no_event, 16);
         CASE(a_reused_pid_is_nobody_s_death);
         CASE(who_execs_before_its_pidfd_is_spared);
+        LOOP(a_start_without_descriptors_leaves_nothing_behind, 16);
         CASE(a_dry_run_signals_nobody_and_keeps_the_slot_for_a_second);
         CASE(a_dry_run_asks_nobody_to_end);
         CASE(forced_it_kills_in_its_box_with_memory_free);
