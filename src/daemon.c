@@ -9,21 +9,22 @@
 
 #include "daemon_say.h"
 
-#define PREPARE_FRESH_NS NS_PER_SEC            /* older preparations are not trusted at the kill */
+#define PREPARE_FRESH_NS NS_PER_SEC /* older preparations are not trusted at the kill */
 #define PREPARE_PAUSE_NS (250 * NS_PER_MS)
-#define SCAN_SHARE 10                          /* scans may take a tenth of the time */
+#define SCAN_SHARE 10 /* scans may take a tenth of the time */
 #define OOM_KILL_HOLD_NS (250 * NS_PER_MS)
 #define OOM_KILL_AGAIN_NS (10 * NS_PER_SEC)
 #define PEERS_EVERY_NS (60 * NS_PER_SEC)
 #define IN_FLIGHT_STEP_NS (10 * NS_PER_MS)
-#define IN_VAIN_PAUSE_NS (100 * NS_PER_MS)     /* nobody to kill, or no means to: when to look again */
+#define IN_VAIN_PAUSE_NS (100 * NS_PER_MS) /* nobody to kill, or no means to: when to look again */
 
 /* ---- sense ---- */
 
 static void sense(struct daemon *d, int64_t now_ns) {
         if (memory_status_read(&d->reader, now_ns, &d->memory) < 0)
                 if (d->memory_errors++ == 0)
-                        daemon_notice(d, EVENT_NOTICE, LOG_WARNING, "meminfo could not be read; going on with the last reading");
+                        daemon_notice(d, EVENT_NOTICE, LOG_WARNING,
+                                      "meminfo could not be read; going on with the last reading");
         if (kill_in_flight(&d->domain))
                 (void)memory_status_read_pcp(&d->reader, &d->memory);
         d->psi_known = psi_monitor_read(&d->psi, now_ns, &d->psi_totals) == 0;
@@ -54,7 +55,7 @@ static void judge(struct daemon *d, int64_t now_ns) {
                 d->trigger_ns = now_ns;
         if (d->verdict.level > before || (d->verdict.desperate && !desperate))
                 d->decide_not_before_ns = 0; /* what was in vain before may not be now */
-        daemon_say_level(d, before);
+        daemon_say_level(d);
 }
 
 static void select_victims(struct daemon *d, int64_t now_ns) {
@@ -326,13 +327,12 @@ static void decide(struct daemon *d, bool override, int64_t now_ns) {
         d->finished = d->options.once && !override;
 }
 
-/* At the term level only the best may be asked to end, and only if it is of a kind that
+/* At the term level (never reached by thrashing) only the best may be asked to end, and only if it is of a kind that
  * understands it; otherwise nothing happens before the kill level. */
 static void ask_to_end(struct daemon *d, int64_t now_ns) {
         bool known = prepare(d, now_ns) || refresh_prepared(d, now_ns);
 
-        if (known && d->ranking.n_eligible > 0 && d->verdict.cause != CAUSE_THRASHING &&
-            terminable(d, &d->ranking.candidate[0]))
+        if (known && d->ranking.n_eligible > 0 && terminable(d, &d->ranking.candidate[0]))
                 shoot(d, &d->ranking.candidate[0], false, now_ns);
         else
                 d->finished = d->options.once && d->options.force; /* nothing would ever follow */
@@ -348,8 +348,7 @@ static void act(struct daemon *d, int64_t now_ns) {
                 return;
         if (d->verdict.level >= LEVEL_KILL && in_flight == 0)
                 decide(d, false, now_ns);
-        else if (d->verdict.level >= LEVEL_KILL &&
-                 kill_override_allowed(&d->domain, &d->memory, &d->verdict, now_ns))
+        else if (d->verdict.level >= LEVEL_KILL && kill_override_allowed(&d->domain, &d->memory, &d->verdict, now_ns))
                 decide(d, true, now_ns);
         else if (in_flight == 0 && d->verdict.level == LEVEL_TERM)
                 ask_to_end(d, now_ns);
@@ -400,7 +399,7 @@ static void when_calm(struct daemon *d, int64_t now_ns) {
                 daemon_look_for_peers(d);
                 (void)process_table_scan(&d->table, now_ns); /* how many there are: to grow in time */
                 d->unreadable = d->table.unreadable;
-                forget_snapshot(d);                          /* of the groups: they were of the one before */
+                forget_snapshot(d); /* of the groups: they were of the one before */
                 grow(d);
         }
 }

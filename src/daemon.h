@@ -9,10 +9,10 @@
 
 struct daemon_options {
         bool dry_run, once;
-        bool force;                      /* --force-level: only with OnlyCgroup= */
+        bool force; /* --force-level: only with OnlyCgroup= */
         enum pressure_level force_level;
-        size_t n_workers;                /* 0 in tests */
-        int wake_fd;                     /* the reap queue's; −1: none */
+        size_t n_workers; /* 0 in tests */
+        int wake_fd;      /* the reap queue's; −1: none */
         unsigned cpus;
 };
 
@@ -51,28 +51,28 @@ struct daemon {
         struct kill_domain domain;
 
         /* the tick's own */
-        int64_t trigger_ns;          /* when the level that is acted on was first seen; 0: to be judged afresh */
-        int64_t due_ns;              /* when the next tick was promised */
+        int64_t trigger_ns; /* when the level that is acted on was first seen; 0: to be judged afresh */
+        int64_t due_ns;     /* when the next tick was promised */
         int64_t prepare_not_before_ns, decide_not_before_ns;
         int64_t look_took_ns; /* the last snapshot */
-        size_t unreadable; /* processes that may not be read even when calm */
+        size_t unreadable;    /* processes that may not be read even when calm */
         bool prepared;
         int64_t prepared_ns;
-        int64_t prepared_rest_bytes; /* anonymous memory of everybody who is not held */
+        int64_t prepared_rest_bytes;          /* anonymous memory of everybody who is not held */
         int64_t hold_until_ns, hold_again_ns; /* a kernel OOM kill was seen */
         uint64_t oom_kills_seen;
         bool oom_kills_known;
-        int64_t released_ns;         /* the last session that had fired ended: an older reading calls for no other */
-        bool again;                  /* a slot came back: judge afresh at once */
+        int64_t released_ns; /* the last session that had fired ended: an older reading calls for no other */
+        bool again;          /* a slot came back: judge afresh at once */
         int64_t said_nobody_ns, said_cancelled_ns;
-        uint64_t suppressed;         /* sessions that never fired and were not logged one by one */
+        uint64_t suppressed; /* sessions that never fired and were not logged one by one */
         bool said_warn;
         int64_t peers_due_ns;
         unsigned peers;
-        bool finished;               /* once: the session has ended */
-        enum session_state outcome;  /* of the last session */
+        bool finished;              /* once: the session has ended */
+        enum session_state outcome; /* of the last session */
         uint64_t ticks, memory_errors, scans, opens_saved;
-        struct event event;          /* scratch: too large for a small stack */
+        struct event event; /* scratch: too large for a small stack */
 };
 
 /* Takes the configuration over (*config is empty afterwards). 0 or −errno. */

@@ -42,19 +42,16 @@ void daemon_notice(struct daemon *d, enum event_kind kind, int priority, const c
         post(d);
 }
 
-void daemon_say_level(struct daemon *d, enum pressure_level before) {
+void daemon_say_level(struct daemon *d) {
         if (d->verdict.resumed)
-                daemon_notice(d, EVENT_NOTICE, LOG_INFO,
-                              "the machine was suspended: stall is not judged for 60 s");
+                daemon_notice(d, EVENT_NOTICE, LOG_INFO, "the machine was suspended: stall is not judged for 60 s");
         if (d->verdict.late && d->ticks > 1)
                 daemon_notice(d, EVENT_NOTICE, LOG_INFO, "a tick came late: the stall seen so far is forgotten");
-        if (d->options.force)
+        if (d->verdict.level == LEVEL_CALM || d->said_warn || d->options.force)
                 return;
-        if (d->verdict.level >= LEVEL_WARN && before == LEVEL_CALM && !d->said_warn) {
-                d->said_warn = true;
-                (void)new_event(d, EVENT_LEVEL, LOG_NOTICE);
-                post(d);
-        }
+        d->said_warn = true;
+        (void)new_event(d, EVENT_LEVEL, LOG_NOTICE);
+        post(d);
 }
 
 void daemon_say_relief(struct daemon *d) {
@@ -234,12 +231,9 @@ void daemon_session_changed(void *userdata, const struct kill_session *s, enum s
                 enum event_kind kind;
                 int priority;
         } event[] = {
-                [SESSION_SIGNALLED] = {EVENT_KILL, LOG_WARNING},
-                [SESSION_TERMINATED] = {EVENT_TERMINATE, LOG_WARNING},
-                [SESSION_ADOPTED] = {EVENT_ADOPTED, LOG_NOTICE},
-                [SESSION_ESCALATED] = {EVENT_ESCALATED, LOG_WARNING},
-                [SESSION_HUNTED] = {EVENT_HUNTED, LOG_NOTICE},
-                [SESSION_ENDED] = {EVENT_OUTCOME, LOG_NOTICE},
+                [SESSION_SIGNALLED] = {EVENT_KILL, LOG_WARNING}, [SESSION_TERMINATED] = {EVENT_TERMINATE, LOG_WARNING},
+                [SESSION_ADOPTED] = {EVENT_ADOPTED, LOG_NOTICE}, [SESSION_ESCALATED] = {EVENT_ESCALATED, LOG_WARNING},
+                [SESSION_HUNTED] = {EVENT_HUNTED, LOG_NOTICE},   [SESSION_ENDED] = {EVENT_OUTCOME, LOG_NOTICE},
         };
         struct daemon *d = userdata;
         bool bad = s->state == SESSION_FAILED || s->state == SESSION_TIMED_OUT || s->state == SESSION_ESCAPED;

@@ -4,7 +4,7 @@
 
 #include "daemon.h"
 
-void daemon_say_level(struct daemon *d, enum pressure_level before);
+void daemon_say_level(struct daemon *d);
 /* Memory suffices again: after what brought it. */
 void daemon_say_relief(struct daemon *d);
 /* Nobody is to be killed: why, and what holds the memory. Once in 10 s. */

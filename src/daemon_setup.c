@@ -34,8 +34,9 @@ void daemon_apply_config(struct daemon *d) {
         if (d->config.only_cgroup) {
                 d->scope_usage_fd = cgroup_usage_open(&d->layout, d->kernel, d->config.only_cgroup);
                 if (d->scope_usage_fd < 0)
-                        daemon_notice(d, EVENT_NOTICE, LOG_WARNING,
-                                      "the memory of OnlyCgroup= cannot be measured; the machine's is measured instead");
+                        daemon_notice(
+                                d, EVENT_NOTICE, LOG_WARNING,
+                                "the memory of OnlyCgroup= cannot be measured; the machine's is measured instead");
         }
         d->domain.scope_usage_fd = d->scope_usage_fd;
 }

@@ -287,6 +287,33 @@ START_TEST(memory_that_is_back_but_not_enough_is_followed_at_once) {
 }
 END_TEST
 
+START_TEST(a_slot_that_is_back_is_used_at_once) {
+        crowd_at(KILL_BYTES);
+        do {
+                scene_tick();
+                (void)scene_work();
+                scripted_run(&sk, MS);
+        } while (scene_said(EVENT_OUTCOME) == 0);
+        ck_assert_int_eq(scene.sleep_ns, 0);
+}
+END_TEST
+
+/* Pages that were freed may lie in per-CPU lists, where MemAvailable does not count them. */
+START_TEST(pages_in_per_cpu_lists_are_back_too) {
+        crowd_at(KILL_BYTES);
+        leak->exits_after_ns = -1;
+        sk.fail_process_mrelease = -EAGAIN; /* no other evidence */
+        sk.pcp_pages = 1000;
+        scene_go_on(500 * MS);
+        ck_assert_uint_eq(leak->sigkills, 1);
+        ck_assert_uint_eq(kill_slots_taken(&d.domain), 1);
+        sk.pcp_pages += 1500 * MIB / 4096;
+        sk.available_bytes = WARN_BYTES;
+        scene_go_on(50 * MS);
+        assert_outcome(SESSION_RELEASED);
+}
+END_TEST
+
 /* How fast memory fell until the kill says nothing of the time after it. */
 START_TEST(a_steep_fall_does_not_outlive_its_kill) {
         crowd_at(WARN_BYTES);
@@ -418,6 +445,7 @@ START_TEST(who_cannot_be_held_is_killed_by_a_snapshot) {
         for (pid_t pid = 400; pid < 400 + HELD_PROCESSES; pid++)
                 scripted_share(&sk, pid, leak, "thread");
         ck_assert_uint_gt(opens_of_a_kill(NULL), 0);
+        ck_assert_uint_eq(d.opens_saved, 0);
         ck_assert_uint_eq(killed(), HELD_PROCESSES + 1);
         ck_assert(scene_spared(second));
         ck_assert_uint_eq(scene_last(EVENT_KILL)->victim.n_members, HELD_PROCESSES + 1);
@@ -1224,6 +1252,7 @@ START_TEST(forced_it_kills_in_its_box_with_memory_free) {
         ck_assert_uint_eq(killed(), 1);
         ck_assert_uint_eq(d.domain.sessions_started, 1);
         ck_assert_int_eq(scene_last(EVENT_KILL)->verdict.cause, CAUSE_FORCED);
+        ck_assert_uint_eq(scene_said(EVENT_LEVEL), 0);
 }
 END_TEST
 
@@ -1330,6 +1359,25 @@ START_TEST(copies_are_expected_back_once) {
 }
 END_TEST
 
+/* Each of four has 150 MiB of its own: two are needed. */
+START_TEST(who_dies_with_the_victim_is_not_the_next) {
+        crowd_at(KILL_BYTES);
+        second->adj = -1000;
+        sk.anon_mapped_bytes = GIB + 2498 * MIB;
+        leak->mm->returns_bytes = 150 * MIB;
+        for (pid_t pid = 400; pid < 403; pid++)
+                scripted_fork(&sk, pid, leak);
+        scene_go_on(SEC);
+        const struct event *e = scene_last(EVENT_KILL);
+
+        ck_assert_uint_eq(killed(), 2);
+        ck_assert_uint_eq(e->victim.n_groups, 2);
+        ck_assert_uint_eq(e->n_runners_up, 2);
+        for (size_t i = 0; i < e->n_runners_up; i++)
+                ck_assert(scene_spared(scripted_find(&sk, e->runner_up[i].pid)));
+}
+END_TEST
+
 static void exec_410(pid_t pid) {
         if (pid != 410)
                 return;
@@ -1381,7 +1429,7 @@ START_TEST(with_a_kill_in_flight_it_waits_for_its_end) {
         leak->exits_after_ns = -1;
         sk.fail_process_mrelease = -EAGAIN;
         scene_go_on(SEC);
-        reload("[Kill]\nDeadline=3s\n");
+        reload("[Kill]\nDeadline=3s\n" NEVER);
         scene_go_on(SEC);
         reload("[Kill]\nDeadline=4s\n"); /* the last one counts */
         scene_go_on(SEC);
@@ -1509,6 +1557,8 @@ START_TEST(names_are_hostile) {
         for (size_t i = 0; i < scene.n_said; i++) {
                 struct text t = text_on(line, sizeof(line));
 
+                for (const char *c = scene.said[i].note; *c; c++)
+                        ck_assert_int_ge((unsigned char)*c, 0x20);
                 event_line(&scene.said[i], &t);
                 for (size_t j = 0; j < t.len; j++)
                         ck_assert_msg((unsigned char)line[j] >= 0x20, "a control character in: %s", line);
@@ -1591,6 +1641,8 @@ int main(void) {
         CASE(an_order_that_no_worker_takes_is_signalled_by_the_loop);
         CASE(a_second_leak_costs_no_ten_seconds);
         CASE(memory_that_is_back_but_not_enough_is_followed_at_once);
+        CASE(a_slot_that_is_back_is_used_at_once);
+        CASE(pages_in_per_cpu_lists_are_back_too);
         CASE(a_steep_fall_does_not_outlive_its_kill);
         CASE(enough_is_enough);
         CASE(a_prepared_kill_opens_nothing);
@@ -1658,6 +1710,7 @@ int main(void) {
         CASE(nor_adopted);
         CASE(a_fork_bomb_is_one_session);
         CASE(copies_are_expected_back_once);
+        CASE(who_dies_with_the_victim_is_not_the_next);
         CASE(one_of_many_that_execs_does_not_save_the_bomb);
         CASE(a_reload_counts_from_the_next_tick);
         CASE(with_a_kill_in_flight_it_waits_for_its_end);
