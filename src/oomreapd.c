@@ -92,10 +92,15 @@ static void protect_ourselves(struct kernel *k) {
         k->close(k, fd);
 }
 
+extern const char __executable_start, etext; /* the linker's */
+
 /* Code and buffers stay resident from now on; stacks and libraries only as far as they are
  * touched (MCL_FUTURE without MCL_ONFAULT would populate them whole). What only the start
- * needed is given back before it would be kept for good. */
+ * needed is given back before it would be kept for good. Our own code is touched here: a kill
+ * must not wait for a page of it. */
 static void lock_memory(struct run *run) {
+        for (const volatile char *p = &__executable_start; p < &etext; p += 4096)
+                (void)*p;
         (void)malloc_trim(0);
         if (mlockall(MCL_CURRENT | MCL_FUTURE | MCL_ONFAULT) < 0)
                 daemon_notice(&run->daemon, EVENT_NOTICE, LOG_WARNING,
