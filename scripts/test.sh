@@ -48,8 +48,11 @@ if [ -z "$quick" ]; then
         for call in process_mrelease kcmp pidfd_open; do
                 suite "without $call" "$top/build-test" --timeout-multiplier 2 --wrapper "$top/build-test/tests/without_call $call"
         done
+        build "$top/build-bench" --buildtype=release -Dtests=disabled
         say "benchmarks, the short form"
-        "$top/bench/run.sh" --short || failed="$failed; benchmarks"
+        # A shared machine has bad minutes: what is missed once is measured again.
+        as_root "$top/bench/run.sh" --short "$top/build-bench" || as_root "$top/bench/run.sh" --short "$top/build-bench" ||
+                failed="$failed; benchmarks"
 fi
 [ -z "$failed" ] || die "failed: ${failed#; }"
 say "all tests passed"
