@@ -4,8 +4,8 @@ set -eu
 top=$(cd "$(dirname "$0")/.." && pwd)
 export LC_ALL=C
 
-build_packages="gcc libc6-dev meson ninja-build pkg-config libsystemd-dev libinih-dev libcgroup-dev libproc2-dev check"
-test_packages="libseccomp-dev python3 man-db groff procps earlyoom clang-format"
+build_packages="gcc libc6-dev meson ninja-build pkg-config libsystemd-dev libinih-dev libcgroup-dev libproc2-dev libseccomp-dev check"
+test_packages="python3 man-db groff procps earlyoom clang-format"
 
 say() {
         printf '== %s\n' "$*"
