@@ -29,6 +29,13 @@ clean_up() {
         rm -f "$config"
 }
 trap clean_up EXIT INT TERM
+# pid, resident memory and name of everybody in the cgroup
+show() {
+        for pid in $(cat "$cgroup/cgroup.procs"); do
+                awk -v pid="$pid" '/^Name:/ { name = $2 } /^VmRSS:/ { rss = $2 }
+                        END { printf "%8d %6d MiB  %s\n", pid, rss / 1024, name }' "/proc/$pid/status"
+        done
+}
 printf '[Victim]\nOnlyCgroup=/%s\n' "$name" >"$config"
 
 echo "== A hog of 512 MiB, whose memory three other processes share (clone(CLONE_VM)), and an innocent beside it, all in the cgroup /$name:"
@@ -41,7 +48,7 @@ while [ "$(wc -l <"$cgroup/cgroup.procs")" -lt 5 ] || ! "$build/oomreapd" --conf
         [ $i -lt 100 ] || { echo "demo: the hogs did not come up" >&2; exit 1; }
         sleep 0.1
 done
-ps -o pid,rss,comm -p "$(tr '\n' ',' <"$cgroup/cgroup.procs" | sed 's/,$//')"
+show
 
 echo
 echo "== What oomreapd --rank sees there:"
@@ -53,4 +60,4 @@ echo "== oomreapd --force-level=kill --once, on that cgroup alone:"
 
 echo
 echo "== Left in the cgroup (the innocent is pid $innocent):"
-ps -o pid,rss,comm -p "$(tr '\n' ',' <"$cgroup/cgroup.procs" | sed 's/,$//')"
+show

@@ -39,14 +39,17 @@ need_packages() {
         if [ ! -e $policy ]; then
                 printf '#!/bin/sh\nexit 101\n' | as_root tee $policy >/dev/null
                 as_root chmod +x $policy
-                trap 'as_root rm -f '$policy EXIT
+        else
+                policy=
         fi
         # shellcheck disable=SC2086
-        as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $missing >/dev/null
-        if trap -p 2>/dev/null | grep -q policy-rc.d || [ -e $policy ]; then
-                grep -qs '^exit 101$' $policy && as_root rm -f $policy
+        if as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $missing >/dev/null; then
+                code=0
+        else
+                code=$?
         fi
-        trap - EXIT
+        [ -z "$policy" ] || as_root rm -f $policy
+        [ $code = 0 ] || die "these could not be installed:$missing"
 }
 
 # build DIR [meson options]: configures once, builds.
