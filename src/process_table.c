@@ -132,6 +132,12 @@ static pid_t tid_to_ask(const struct process *p) {
         return p->flags & PROCESS_ZOMBIE_LEADER ? p->live_tid : 0;
 }
 
+/* What may not be read stays empty. But for want of memory or descriptors that is no answer: a
+ * rule that says never by Unit= or Exe= would not match. */
+static bool lacks_means(ssize_t r) {
+        return r == -ENOMEM || r == -EMFILE || r == -ENFILE;
+}
+
 static int detail_cgroups(struct process_table *t, struct process *p) {
         struct process_source src = table_source(t);
         struct view memory, unit;
@@ -139,7 +145,7 @@ static int detail_cgroups(struct process_table *t, struct process *p) {
 
         n = process_read_text(&src, p->pid, tid_to_ask(p), "cgroup");
         if (n < 0)
-                return process_error_gone((int)n) ? (int)n : 0;
+                return process_error_gone((int)n) || lacks_means(n) ? (int)n : 0;
         cgroup_parse_paths(t->buf, (size_t)n, t->memory_v1, &memory, &unit);
         keep_text(t, unit, &p->unit_cgroup, &p->unit_cgroup_len);
         if (memory.p == unit.p && memory.n == unit.n) { /* cgroup v2: one path for both */
@@ -152,7 +158,7 @@ static int detail_cgroups(struct process_table *t, struct process *p) {
 
 /* An executable that a package upgrade has replaced under its process is still what it was
  * for the rules. ENOENT is a kernel thread. */
-static void detail_exe(struct process_table *t, struct process *p) {
+static int detail_exe(struct process_table *t, struct process *p) {
         static const char deleted[] = " (deleted)";
         struct process_source src = table_source(t);
         char path[PROCESS_PATH_MAX];
@@ -161,12 +167,15 @@ static void detail_exe(struct process_table *t, struct process *p) {
 
         n = t->kernel->readlink(t->kernel, t->proc_fd, process_path(&path, &src, p->pid, tid_to_ask(p), "exe"), t->buf,
                                 t->buf_cap);
+        if (lacks_means(n))
+                return (int)n;
         if (n <= 0)
-                return;
+                return 0;
         v = (struct view){.p = t->buf, .n = (size_t)n};
         if (v.n > sizeof(deleted) - 1 && memcmp(v.p + v.n - (sizeof(deleted) - 1), deleted, sizeof(deleted) - 1) == 0)
                 v.n -= sizeof(deleted) - 1;
         keep_text(t, v, &p->exe, &p->exe_len);
+        return 0;
 }
 
 static int failed(struct process_table *t, struct process *p, int r) {
@@ -202,10 +211,10 @@ int process_table_detail(struct process_table *t, size_t index) {
         r = process_read_stage_two(&src, &q);
         if (r == 0)
                 r = detail_cgroups(t, &q);
+        if (r == 0 && t->want_exe)
+                r = detail_exe(t, &q);
         if (r < 0)
                 return failed(t, p, r);
-        if (t->want_exe)
-                detail_exe(t, &q);
         *p = q;
         return 0;
 }
@@ -317,6 +326,10 @@ struct view process_exe(const struct process_table *t, const struct process *p) 
 
 uint64_t process_freed_bytes(const struct process *p) {
         return p->anon_bytes + p->swap_bytes + p->pgtables_bytes;
+}
+
+bool process_is_leaving(const struct process *p) {
+        return (p->flags & (PROCESS_NO_MM | PROCESS_KTHREAD)) == PROCESS_NO_MM && p->state != 'Z' && p->state != 'X';
 }
 
 bool mm_print_equal(const struct mm_print *a, const struct mm_print *b) {

@@ -112,6 +112,8 @@ struct view process_unit_cgroup(const struct process_table *t, const struct proc
 struct view process_exe(const struct process_table *t, const struct process *p);
 /* What a kill gives back: RssAnon + VmSwap + page tables. */
 uint64_t process_freed_bytes(const struct process *p);
+/* Past exit_mm(), and not yet a zombie: its memory may be on its way, of a size that nothing tells. */
+bool process_is_leaving(const struct process *p);
 bool mm_print_equal(const struct mm_print *a, const struct mm_print *b);
 
 /* Pure parsers, fuzzed: fill their part of *p. 0 or −EBADMSG for what is truncated, empty

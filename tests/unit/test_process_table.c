@@ -171,6 +171,26 @@ START_TEST(no_descriptors_left_is_not_the_end) {
 }
 END_TEST
 
+static ssize_t no_memory_for_links(struct kernel *k, int dirfd, const char *path, char *buf, size_t len) {
+        return -ENOMEM;
+}
+
+/* A rule that says never by Unit= or Exe= must not be disarmed by a shortage. */
+START_TEST(who_is_half_read_for_want_of_means_is_not_read) {
+        start(16);
+        scripted_spawn(&sk, 10, 1, "a", MIB);
+        table.want_exe = true;
+        scan();
+        if (_i == 0)
+                scripted_file_error(&sk, "/proc/10/cgroup", -EMFILE);
+        else
+                sk.kernel.readlink = no_memory_for_links;
+        ck_assert_int_eq(process_table_detail(&table, 0), _i == 0 ? -EMFILE : -ENOMEM);
+        ck_assert(!(table.process[0].flags & (PROCESS_DETAILED | PROCESS_GONE)));
+        ck_assert_uint_eq(table.unreadable, 1);
+}
+END_TEST
+
 static int list_nothing(struct kernel *k, int dirfd, bool restart, pid_t *pids, size_t cap) {
         return -EIO;
 }
@@ -698,6 +718,7 @@ int main(void) {
         tcase_add_test(one, who_vanishes_meanwhile_is_no_event);
         tcase_add_test(one, what_cannot_be_read_is_counted);
         tcase_add_test(one, no_descriptors_left_is_not_the_end);
+        tcase_add_loop_test(one, who_is_half_read_for_want_of_means_is_not_read, 0, 2);
         tcase_add_test(one, a_proc_that_cannot_be_listed_is_an_error);
         tcase_add_test(one, a_status_longer_than_the_buffer_is_read_on);
         tcase_add_test(one, hostile_names_stay_names);
