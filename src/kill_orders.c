@@ -80,6 +80,8 @@ int kill_session_add(struct kill_domain *d, struct kill_session *s, const struct
 
                 if (r == 0 || r == -ESRCH || (r == -ESTALE && (p->flags & PROCESS_IN_VFORK)))
                         continue;
+                while (s->n_members > first) /* whole or not at all */
+                        process_handle_close(d->kernel, &s->member[--s->n_members].handle);
                 return r;
         }
         if (s->n_members == first)

@@ -139,6 +139,28 @@ START_TEST(a_pidfd_that_cannot_be_had_is_said) {
 }
 END_TEST
 
+static size_t pidfds_left;
+
+static int pidfds_run_out(struct kernel *k, pid_t pid) {
+        return pidfds_left-- == 0 ? -EMFILE : scene_pidfd_open(k, pid);
+}
+
+/* Half a group in the session would be asked to end, or spent, without ever being reaped. */
+START_TEST(half_a_group_is_not_kept) {
+        struct scripted_process *p = spawn(300);
+
+        scripted_share(&sk, 301, p, "leak");
+        uint32_t group = scene_snapshot(300);
+        struct kill_session *s = scene_start(SESSION_KILL, false);
+        pidfds_left = 1;
+        sk.kernel.pidfd_open = pidfds_run_out;
+        ck_assert_int_eq(scene_add(s, group), -EMFILE);
+        ck_assert_uint_eq(s->n_members, 0);
+        kill_finish(&domain, s, SESSION_FAILED, "no pidfd", sk.now_ns);
+        assert_ended(SESSION_FAILED);
+}
+END_TEST
+
 START_TEST(what_does_not_fit_is_refused) {
         struct scripted_process *p = spawn(300);
         uint32_t group;
@@ -447,6 +469,7 @@ static Suite *kill_orders_suite(void) {
         tcase_add_test(tc, a_sharer_that_has_execed_calls_the_session_off);
         tcase_add_test(tc, a_vforked_child_that_has_left_is_no_mismatch);
         tcase_add_test(tc, a_pidfd_that_cannot_be_had_is_said);
+        tcase_add_test(tc, half_a_group_is_not_kept);
         tcase_add_test(tc, what_does_not_fit_is_refused);
         suite_add_tcase(s, tc);
 
