@@ -12,7 +12,6 @@
 #include <sys/resource.h>
 #include <sys/statfs.h>
 #include <sys/syscall.h>
-#include <sys/uio.h>
 #include <time.h>
 
 #include "text.h"
@@ -166,13 +165,29 @@ static int system_set_nice(struct kernel *k, pid_t tid, int nice) {
         return (int)result_of(setpriority(PRIO_PROCESS, (id_t)tid, nice));
 }
 
+/* Through /proc, not process_vm_readv(2): both wait for the victim's mmap_lock, but that one
+ * cannot even be killed while it does (mmap_read_lock() in mm/process_vm_access.c), and a daemon
+ * with a worker in there could neither end nor be restarted. */
+static ssize_t memory_read(pid_t tid, const void *address, void *buf, size_t len) {
+        char path[32];
+        struct text t = text_on(path, sizeof(path));
+
+        text_str(&t, "/proc/");
+        text_i64(&t, tid);
+        text_str(&t, "/mem");
+        int fd = openat(AT_FDCWD, path, O_RDONLY | O_CLOEXEC);
+        if (fd < 0)
+                return -errno;
+        ssize_t r = result_of(pread(fd, buf, len, (off_t)(uintptr_t)address));
+        (void)close(fd);
+        return r;
+}
+
 /* A list that is empty points back at its head (set_robust_list(2)); list_op_pending is set
  * while a mutex is being taken or given back. The list of a 32-bit thread on a 64-bit kernel
  * is not shown by get_robust_list(2), such a thread looks like one without a list. */
 static int thread_robust_state(pid_t tid) {
         struct robust_list_head *address = NULL, head;
-        struct iovec here = {.iov_base = &head, .iov_len = sizeof(head)};
-        struct iovec there = {.iov_len = sizeof(head)};
         size_t size = 0;
         ssize_t r;
 
@@ -180,12 +195,13 @@ static int thread_robust_state(pid_t tid) {
                 return errno == ESRCH ? ROBUST_NONE : -errno;
         if (!address)
                 return ROBUST_NONE; /* never registered, or past exit_mm() */
-        there.iov_base = address;
-        r = process_vm_readv(tid, &here, 1, &there, 1, 0);
+        r = memory_read(tid, address, &head, sizeof(head));
+        if (r == -ENOENT || r == -ESRCH || r == -EIO)
+                return ROBUST_NONE; /* gone; EIO: not mapped */
         if (r < 0)
-                return errno == ESRCH || errno == EFAULT ? ROBUST_NONE : -errno;
+                return (int)r;
         if ((size_t)r < sizeof(head))
-                return ROBUST_NONE; /* half unmapped, as good as EFAULT */
+                return ROBUST_NONE; /* half unmapped; 0: the mm has gone */
         return head.list.next != &address->list || head.list_op_pending ? ROBUST_HELD : ROBUST_NONE;
 }
 

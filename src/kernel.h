@@ -46,7 +46,8 @@ struct kernel {
         int (*set_nice)(struct kernel *k, pid_t tid, int nice);                      /* [W] */
         /* Whether the dying process still has robust futexes to hand over: enum
          * robust_state. Reads the victim's memory (get_robust_list(2) and
-         * process_vm_readv(2)), so it may wait for its mmap_lock: reap workers only. [W] */
+         * /proc/TID/mem), so it may wait for its mmap_lock until it is killed: reap workers
+         * only. [W] */
         int (*robust_state)(struct kernel *k, pid_t pid);
 };
 

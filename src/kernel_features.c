@@ -162,7 +162,7 @@ static void probe_robust(struct kernel *k, uint64_t caps, struct feature_set *se
         else if (!have_capability(caps, CAP_SYS_PTRACE))
                 feature_learn(set, FEATURE_ROBUST, FEATURE_DEGRADED, "of our own only: CAP_SYS_PTRACE is missing");
         else
-                feature_learn(set, FEATURE_ROBUST, FEATURE_WORKS, "get_robust_list, process_vm_readv");
+                feature_learn(set, FEATURE_ROBUST, FEATURE_WORKS, "get_robust_list, /proc/TID/mem");
 }
 
 /* PID 1 stands for everybody else: always there, root's, never ours. */

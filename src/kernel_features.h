@@ -10,7 +10,7 @@ enum feature {
         FEATURE_SIGNAL,       /* pidfd_send_signal */
         FEATURE_MRELEASE,
         FEATURE_KCMP,
-        FEATURE_ROBUST,       /* get_robust_list and process_vm_readv */
+        FEATURE_ROBUST,       /* get_robust_list and /proc/TID/mem */
         FEATURE_NICE,         /* the boost */
         FEATURE_PSI,          /* note: the mode */
         FEATURE_MEMAVAILABLE,
