@@ -14,6 +14,7 @@
 #define SCAN_SHARE 10 /* scans may take a tenth of the time */
 #define OOM_KILL_HOLD_NS (250 * NS_PER_MS)
 #define OOM_KILL_AGAIN_NS (10 * NS_PER_SEC)
+#define EXHAUSTED_TOO_SOON_NS (100 * NS_PER_MS) /* what cannot wait for anybody's exit */
 #define PEERS_EVERY_NS (60 * NS_PER_SEC)
 #define IN_FLIGHT_STEP_NS (10 * NS_PER_MS)
 #define IN_VAIN_PAUSE_NS (100 * NS_PER_MS) /* nobody to kill, or no means to: when to look again */
@@ -289,6 +290,33 @@ static bool adopt(struct daemon *d, int64_t now_ns) {
         return false;
 }
 
+/* Past exit_mm() a process shows no memory any more, though all of it may still be on its way: 50
+ * ms for a GB, and far more without a CPU. How much cannot be known, so this holds for as long as
+ * somebody is seen there, but not longer than the kernel's own kills do: small ones come and go
+ * at any time. */
+static bool held_by_exit(struct daemon *d, int64_t now_ns) {
+        bool seen = false;
+
+        if (now_ns - d->exit_held_since_ns >= OOM_KILL_AGAIN_NS) {
+                d->exit_held_since_ns = now_ns;
+                d->exit_held_ns = 0;
+        }
+        if (d->options.force || d->exit_held_ns >= OOM_KILL_HOLD_NS ||
+            d->verdict.exhausted_in_ns < EXHAUSTED_TOO_SOON_NS)
+                return false;
+        for (size_t i = 0; i < d->table.n && !seen; i++) {
+                const struct process *p = &d->table.process[i];
+
+                /* A v1 hierarchy shows whoever is exiting in its root: with a scope it cannot be adopted. */
+                seen = process_is_leaving(p) || (d->config.only_cgroup && (p->flags & PROCESS_EXITING));
+        }
+        if (!seen)
+                return false;
+        d->exit_held_ns += IN_FLIGHT_STEP_NS;
+        d->decide_not_before_ns = now_ns + IN_FLIGHT_STEP_NS;
+        return true;
+}
+
 /* The kernel has just chosen itself (or a memcg has: the counter does not tell): its victim's
  * memory may be on the way. Once in 10 s, or a crash-looping container would silence us. */
 static bool held_by_kernel_kill(struct daemon *d, int64_t now_ns) {
@@ -316,7 +344,7 @@ static void decide(struct daemon *d, bool override, int64_t now_ns) {
                 d->look_took_ns = 0;
         } else
                 snapshot(d, false, now_ns);
-        if (!override && adopt(d, now_ns))
+        if (!override && (adopt(d, now_ns) || held_by_exit(d, now_ns)))
                 return;
         if (d->ranking.n_eligible > 0) {
                 shoot(d, &d->ranking.candidate[0], override, now_ns);

@@ -60,6 +60,7 @@ struct daemon {
         int64_t prepared_ns;
         int64_t prepared_rest_bytes;          /* anonymous memory of everybody who is not held */
         int64_t hold_until_ns, hold_again_ns; /* a kernel OOM kill was seen */
+        int64_t exit_held_since_ns, exit_held_ns; /* of these ten seconds, spent on exits in progress */
         uint64_t oom_kills_seen;
         bool oom_kills_known;
         int64_t released_ns; /* the last session that had fired ended: an older reading calls for no other */

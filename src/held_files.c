@@ -132,6 +132,7 @@ static int refresh_one(struct held_files *h, const struct held_process *held, st
 
         if (r < 0 || (fresh.flags & PROCESS_NO_MM)) {
                 p->flags |= PROCESS_GONE | PROCESS_NO_MM;
+                p->state = r < 0 ? 'X' : fresh.state; /* an exit may still be in progress */
                 p->anon_bytes = p->swap_bytes = p->pgtables_bytes = 0;
                 return 0;
         }

@@ -207,25 +207,30 @@ START_TEST(the_dying_are_reaped_and_not_replaced) {
         world_tell("adopted");
         ck_assert_int_eq(s->kind, SESSION_ADOPTION);
         ck_assert_int_eq(s->victim.pid, dying->self.pid);
-        ck_assert_uint_eq(world.n_changes[SESSION_ADOPTED], 1);
         ck_assert_uint_eq(world_reaped(dying->self.pid), 1);
         ck_assert_uint_le(world_usage() + 190 * MIB, before);
         ck_assert(!hog_gone(dying)); /* the memory is back, the process is still there */
         ck_assert_uint_eq(world_signals(0, SIGKILL), 0);
         ck_assert(hog_alive(innocent));
-        ck_assert(world_said("reaped \""));
+        ck_assert(world_said("was dying already) gave "));
 }
 END_TEST
 
-/* A large exit in the middle: it may have no mm any more that could be adopted, but its memory is
- * on the way. */
+/* A large exit in the middle, on a machine that is busy: it shows no memory any more that could be
+ * adopted, and has not given it back. _i: 1 what was known of it is from before. */
 START_TEST(an_exit_in_progress_is_not_replaced) {
-        struct world_hog *innocent = world_hog("size=60"), *dying = world_hog("size=500");
+        struct world_hog *innocent = world_hog("size=60"), *dying = world_hog("size=500 nice=15");
 
+        for (long i = 0; i < sysconf(_SC_NPROCESSORS_ONLN); i++)
+                (void)world_hog("spin");
+        world_leave(80 * MIB);
         world_daemon("");
+        if (_i % 2 == 1)
+                world_run_for(20 * NS_PER_MS);
         world_leave(16 * MIB);
         kill_by_hand(dying);
-        world_run_for(AFTERWARDS);
+        for (unsigned i = 0; i < 20 && !hog_gone(dying); i++)
+                world_run_for(AFTERWARDS);
         world_tell("exit in progress");
         ck_assert(hog_gone(dying));
         ck_assert_msg(hog_alive(innocent), "%s", world_log());
@@ -240,7 +245,7 @@ static void add(TCase *tc) {
         tcase_add_test(tc, nobody_dies_when_the_need_has_passed);
         if (!world_freezer_missing())
                 tcase_add_test(tc, the_dying_are_reaped_and_not_replaced);
-        tcase_add_loop_test(tc, an_exit_in_progress_is_not_replaced, 0, 5);
+        tcase_add_loop_test(tc, an_exit_in_progress_is_not_replaced, 0, 6);
 }
 
 int main(int argc, char *argv[]) {

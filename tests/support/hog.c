@@ -13,6 +13,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -25,7 +26,7 @@
 /* A hog is a process of its own: what it is, is here. */
 static struct hog {
         unsigned size_mib, sharers;
-        bool vfork, zombie, lock, hold, wait;
+        bool vfork, zombie, lock, hold, wait, spin;
         uint64_t leak_bytes_per_s;
         atomic_int sharer_execs; /* a futex: sharers have nothing else to wait on */
         char message[HOG_MESSAGE_MAX];
@@ -179,6 +180,8 @@ _Noreturn static void serve(void) {
         struct pollfd p = {.fd = HOG_SOCKET_FD, .events = POLLIN};
         struct timespec before, now;
 
+        while (hog.spin)
+                ;
         clock_gettime(CLOCK_MONOTONIC, &before);
         for (;;) {
                 int r = poll(&p, 1, hog.leak_bytes_per_s ? LEAK_STEP_MS : -1);
@@ -239,6 +242,10 @@ static void parse_word(const char *word) {
                 hog.zombie = true;
         else if (strcmp(word, "mlock") == 0)
                 hog.lock = true;
+        else if (sscanf(word, "nice=%d", &adj) == 1)
+                (void)setpriority(PRIO_PROCESS, 0, adj);
+        else if (strcmp(word, "spin") == 0)
+                hog.spin = true;
         else if (strcmp(word, "hold") == 0)
                 hog.hold = true;
         else if (strcmp(word, "wait") == 0)

@@ -19,6 +19,8 @@
  *   vfork        a thread waits in the middle of a vfork
  *   zombie       the leader exits, another thread goes on
  *   mlock        everything is locked
+ *   nice=N       from now on
+ *   spin         burns a CPU once it is ready, and obeys nobody
  *   ignore-term  SIGTERM is ignored
  *   hold         inits and locks a robust process-shared mutex in HOG_SHARED_FD
  *   wait         waits for that mutex, says "owner-died" or what else happened
