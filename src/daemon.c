@@ -344,6 +344,12 @@ static void decide(struct daemon *d, bool override, int64_t now_ns) {
                 d->look_took_ns = 0;
         } else
                 snapshot(d, false, now_ns);
+        /* No descriptors, no memory: who could not be read may be the largest. */
+        if (d->look_took_ns > 0 && d->table.unreadable > d->unreadable && !d->verdict.desperate) {
+                pause_decisions(d, now_ns);
+                daemon_say_nobody(d, now_ns);
+                return;
+        }
         if (!override && (adopt(d, now_ns) || held_by_exit(d, now_ns)))
                 return;
         if (d->ranking.n_eligible > 0) {
@@ -398,6 +404,7 @@ static void swap_config(struct daemon *d) {
         d->prepared = false;
         daemon_apply_config(d);
         config_deinit(&old);
+        daemon_warm_up(d, d->due_ns);
         daemon_notice(d, EVENT_CONFIG, LOG_NOTICE, "configuration reloaded");
 }
 
@@ -432,13 +439,18 @@ static void when_calm(struct daemon *d, int64_t now_ns) {
         }
 }
 
+void daemon_warm_up(struct daemon *d, int64_t now_ns) {
+        snapshot(d, false, now_ns);
+        forget_snapshot(d);
+}
+
 int64_t daemon_tick(struct daemon *d, int64_t now_ns) {
         d->again = false;
         d->ticks++;
         sense(d, now_ns);
         judge(d, now_ns);
         act(d, now_ns);
-        daemon_say_relief(d);
+        daemon_say_relief(d, now_ns);
         swap_config(d);
         if (d->verdict.level == LEVEL_CALM && !kill_in_flight(&d->domain))
                 when_calm(d, now_ns);

@@ -68,6 +68,7 @@ struct daemon {
         int64_t said_nobody_ns, said_cancelled_ns;
         uint64_t suppressed; /* sessions that never fired and were not logged one by one */
         bool said_warn;
+        int64_t short_ns; /* when the level was last above calm */
         int64_t peers_due_ns;
         unsigned peers;
         bool finished;              /* once: the session has ended */
@@ -85,6 +86,9 @@ void daemon_deinit(struct daemon *d);
  * memory is short until it is back. */
 int64_t daemon_tick(struct daemon *d, int64_t now_ns);
 
+/* One choice for nothing, when calm: what allocates or is touched for the first time in one
+ * (regexec(3) builds its states as it meets texts) has then done so. */
+void daemon_warm_up(struct daemon *d, int64_t now_ns);
 /* Replaces the configuration as soon as no kill is in flight (mostly at once). Takes it over. */
 void daemon_reload(struct daemon *d, struct config *config, int64_t now_ns);
 /* One snapshot of everybody and its ranking into d->ranking and d->input, for --rank. */

@@ -9,6 +9,7 @@
 #include <time.h>
 
 #define SAY_NOBODY_EVERY_NS (10 * NS_PER_SEC)
+#define SAY_RELIEF_AFTER_NS (10 * NS_PER_SEC)
 #define SAY_CANCELLED_EVERY_NS NS_PER_SEC
 
 static struct event *new_event(struct daemon *d, enum event_kind kind, int priority) {
@@ -54,8 +55,11 @@ void daemon_say_level(struct daemon *d) {
         post(d);
 }
 
-void daemon_say_relief(struct daemon *d) {
-        if (d->verdict.level != LEVEL_CALM || !d->said_warn || kill_in_flight(&d->domain))
+/* A leak in steps passes the warn line many times a second: relief is what lasts. */
+void daemon_say_relief(struct daemon *d, int64_t now_ns) {
+        if (d->verdict.level != LEVEL_CALM || kill_in_flight(&d->domain))
+                d->short_ns = now_ns;
+        if (!d->said_warn || now_ns - d->short_ns < SAY_RELIEF_AFTER_NS)
                 return;
         d->said_warn = false;
         (void)new_event(d, EVENT_LEVEL, LOG_INFO);
@@ -89,7 +93,7 @@ void daemon_say_nobody(struct daemon *d, int64_t now_ns) {
         note_size(&t, "page tables", m->page_tables, m->total);
         note_size(&t, "processes' own", m->anon_mapped, m->total);
         text_str(&t, t.len > 0 ? "; " : "");
-        if (d->table.n == 0) {
+        if (d->table.n == 0 || d->table.unreadable > d->unreadable) {
                 text_str(&t, "the processes could not be read");
                 post(d);
                 return;

@@ -6,7 +6,7 @@
 
 void daemon_say_level(struct daemon *d);
 /* Memory suffices again: after what brought it. */
-void daemon_say_relief(struct daemon *d);
+void daemon_say_relief(struct daemon *d, int64_t now_ns);
 /* Nobody is to be killed: why, and what holds the memory. Once in 10 s. */
 void daemon_say_nobody(struct daemon *d, int64_t now_ns);
 void daemon_say_disagreement(struct daemon *d, const struct candidate *c);

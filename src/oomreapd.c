@@ -139,6 +139,7 @@ static void rehearse(struct run *run) {
         struct daemon *d = &run->daemon;
         struct reap_queue *q = &d->reaper;
 
+        daemon_warm_up(d, run->kernel.monotonic_ns(&run->kernel));
         (void)daemon_tick(d, run->kernel.monotonic_ns(&run->kernel));
         if (!run->options.dry_run && !run->options.force && d->verdict.level == LEVEL_CALM &&
             features_rehearse(&run->kernel, q, &run->features) < 0)

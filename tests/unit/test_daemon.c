@@ -159,7 +159,9 @@ START_TEST(calm_again_drops_the_files_and_is_said_once) {
                 ck_assert_uint_eq(scene_said(EVENT_LEVEL), 2 * episode - 1);
                 ck_assert_uint_gt(d.held.n, 0);
                 sk.available_bytes = CALM_BYTES;
-                scene_go_on(10 * SEC);
+                scene_go_on(9 * SEC); /* a leak in steps passes the line many times: relief is what lasts */
+                ck_assert_uint_eq(scene_said(EVENT_LEVEL), 2 * episode - 1);
+                scene_go_on(7 * SEC);
                 ck_assert_uint_eq(scene_said(EVENT_LEVEL), 2 * episode);
                 ck_assert_int_eq(scene_last(EVENT_LEVEL)->verdict.level, LEVEL_CALM);
                 ck_assert_uint_eq(d.held.n, 0);
@@ -1596,7 +1598,7 @@ END_TEST
 
 START_TEST(relief_is_told_after_what_brought_it) {
         crowd_at(KILL_BYTES);
-        scene_go_on(10 * SEC);
+        scene_go_on(20 * SEC);
         ck_assert_uint_eq(scene.n_said, 4);
         ck_assert_int_eq(scene.said[0].kind, EVENT_LEVEL);
         ck_assert_int_eq(scene.said[1].kind, EVENT_KILL);
@@ -1618,6 +1620,7 @@ START_TEST(relief_is_not_told_with_a_kill_in_flight) {
         ck_assert_uint_eq(scene_said(EVENT_LEVEL), 1);
         scene_go_on(10 * SEC);
         assert_outcome(SESSION_TIMED_OUT);
+        scene_go_on(16 * SEC);
         ck_assert_uint_eq(scene_said(EVENT_LEVEL), 2);
 }
 END_TEST
