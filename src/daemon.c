@@ -294,7 +294,7 @@ static bool adopt(struct daemon *d, int64_t now_ns) {
  * ms for a GB, and far more without a CPU. How much cannot be known, so this holds for as long as
  * somebody is seen there, but not longer than the kernel's own kills do: small ones come and go
  * at any time. */
-static bool held_by_exit(struct daemon *d, int64_t now_ns) {
+static bool held_by_exit(struct daemon *d, bool fresh, int64_t now_ns) {
         bool seen = false;
 
         if (now_ns - d->exit_held_since_ns >= OOM_KILL_AGAIN_NS) {
@@ -307,6 +307,8 @@ static bool held_by_exit(struct daemon *d, int64_t now_ns) {
         for (size_t i = 0; i < d->table.n && !seen; i++) {
                 const struct process *p = &d->table.process[i];
 
+                if (!fresh && !(p->flags & PROCESS_GONE)) /* known from before; who is held is marked as read now */
+                        continue;
                 /* A v1 hierarchy shows whoever is exiting in its root: with a scope it cannot be adopted. */
                 seen = process_is_leaving(p) || (d->config.only_cgroup && (p->flags & PROCESS_EXITING));
         }
@@ -350,7 +352,7 @@ static void decide(struct daemon *d, bool override, int64_t now_ns) {
                 daemon_say_nobody(d, now_ns);
                 return;
         }
-        if (!override && (adopt(d, now_ns) || held_by_exit(d, now_ns)))
+        if (!override && (adopt(d, now_ns) || held_by_exit(d, d->look_took_ns > 0, now_ns)))
                 return;
         if (d->ranking.n_eligible > 0) {
                 shoot(d, &d->ranking.candidate[0], override, now_ns);
