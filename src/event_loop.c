@@ -15,6 +15,7 @@ struct event_loop {
         sd_event *event;
         sd_event_source *timer, *some, *full, *wake;
         int wake_fd;
+        bool reload_wanted;
         void (*reload)(void *userdata);
         void *userdata;
 };
@@ -23,6 +24,13 @@ static int tick(struct event_loop *l) {
         struct daemon *d = l->daemon;
         int64_t now_ns = d->kernel->monotonic_ns(d->kernel);
         int64_t sleep_ns = daemon_tick(d, now_ns);
+
+        /* To read a configuration allocates, and asks for users: not while anything is short. */
+        if (l->reload_wanted && (d->verdict.level < LEVEL_TERM || d->options.force) && !kill_in_flight(&d->domain)) {
+                l->reload_wanted = false;
+                l->reload(l->userdata);
+                sleep_ns = 0;
+        }
 
         if (d->finished)
                 return sd_event_exit(l->event, 0);
@@ -62,7 +70,7 @@ static int on_end(sd_event_source *s, const struct signalfd_siginfo *si, void *u
 static int on_reload(sd_event_source *s, const struct signalfd_siginfo *si, void *userdata) {
         struct event_loop *l = userdata;
 
-        l->reload(l->userdata);
+        l->reload_wanted = true;
         return tick(l);
 }
 

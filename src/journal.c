@@ -198,8 +198,13 @@ static void drain(struct account *a) {
         bool got_through = false;
 
         while (at != atomic_load_explicit(&j->written, memory_order_acquire) && !time_is_up(a)) {
-                got_through = send_record(a, &j->ring[at % JOURNAL_RING]);
-                if (!got_through)
+                const struct event *e = &j->ring[at % JOURNAL_RING];
+
+                if (e->kind == EVENT_NOTIFY)
+                        (void)sd_notify(0, e->note);
+                else
+                        got_through = send_record(a, e);
+                if (e->kind != EVENT_NOTIFY && !got_through)
                         atomic_fetch_add_explicit(&j->dropped, 1, memory_order_relaxed);
                 atomic_store_explicit(&j->read, ++at, memory_order_release);
                 feed_watchdog(a);

@@ -28,6 +28,7 @@ enum event_kind {
         EVENT_DRY_RUN,   /* never posted: what a session of a dry run is catalogued as, so that the
                             message ID of a kill finds real kills only */
         N_EVENT_KINDS,
+        EVENT_NOTIFY, /* no record: note goes to sd_notify(3), which blocks when PID 1 does not read */
 };
 
 #define EVENT_NOTE_MAX 512

@@ -27,7 +27,7 @@ struct run {
 };
 
 struct say {
-        struct run *run;  /* NULL: before the journal is there */
+        struct run *run; /* NULL: before the journal is there */
         unsigned errors;
         char first[EVENT_NOTE_MAX]; /* the first error, for the reload's record */
 };
@@ -38,9 +38,8 @@ static void say_config(void *userdata, enum config_severity s, const char *file,
         char note[EVENT_NOTE_MAX];
 
         snprintf(note, sizeof(note), "%s:%u: %s%s%s%s%s%s", file ? file : "configuration", line,
-                 s == CONFIG_ERROR ? "error: " : "warning: ", section && *section ? "[" : "",
-                 section ? section : "", section && *section ? "] " : "", key && *key ? key : "",
-                 key && *key ? ": " : "");
+                 s == CONFIG_ERROR ? "error: " : "warning: ", section && *section ? "[" : "", section ? section : "",
+                 section && *section ? "] " : "", key && *key ? key : "", key && *key ? ": " : "");
         strncat(note, what, sizeof(note) - strlen(note) - 1);
         if (s == CONFIG_ERROR && say->errors++ == 0)
                 memcpy(say->first, note, sizeof(note));
@@ -57,7 +56,8 @@ static void reload(void *userdata) {
         char note[EVENT_NOTE_MAX + 64];
         int64_t now_ns = run->kernel.monotonic_ns(&run->kernel);
 
-        sd_notifyf(0, "RELOADING=1\nMONOTONIC_USEC=%lld", (long long)(now_ns / NS_PER_US));
+        snprintf(note, sizeof(note), "RELOADING=1\nMONOTONIC_USEC=%lld", (long long)(now_ns / NS_PER_US));
+        daemon_notice(&run->daemon, EVENT_NOTIFY, LOG_DEBUG, note);
         int r = config_load("", run->options.config_file, say_config, &say, &config);
         if (r == 0 && run->options.force && !config.only_cgroup) {
                 config_deinit(&config);
@@ -71,7 +71,9 @@ static void reload(void *userdata) {
                          say.first[0] ? say.first : strerror(-r));
                 daemon_notice(&run->daemon, EVENT_CONFIG, LOG_ERR, note);
         }
-        sd_notifyf(0, "READY=1\nSTATUS=%s", r == 0 ? "Running" : "Running; the last reload failed, see the journal");
+        daemon_notice(&run->daemon, EVENT_NOTIFY, LOG_DEBUG,
+                      r == 0 ? "READY=1\nSTATUS=Running"
+                             : "READY=1\nSTATUS=Running; the last reload failed, see the journal");
 }
 
 static enum journal_target choose_target(const struct options *o, const struct config *c) {
@@ -103,16 +105,17 @@ static void lock_memory(struct run *run) {
                 (void)*p;
         (void)malloc_trim(0);
         if (mlockall(MCL_CURRENT | MCL_FUTURE | MCL_ONFAULT) < 0)
-                daemon_notice(&run->daemon, EVENT_NOTICE, LOG_WARNING,
-                              "memory could not be locked: under pressure the daemon itself may have to wait for pages");
+                daemon_notice(
+                        &run->daemon, EVENT_NOTICE, LOG_WARNING,
+                        "memory could not be locked: under pressure the daemon itself may have to wait for pages");
 }
 
 static void say_started(struct run *run) {
         const struct daemon *d = &run->daemon;
         char note[EVENT_NOTE_MAX];
 
-        snprintf(note, sizeof(note), "oomreapd %s: %s; %s; protects %s%s", OOMREAPD_VERSION,
-                 psi_mode_text(d->psi.mode), run->options.dry_run ? "dry run, nobody is killed" : "live",
+        snprintf(note, sizeof(note), "oomreapd %s: %s; %s; protects %s%s", OOMREAPD_VERSION, psi_mode_text(d->psi.mode),
+                 run->options.dry_run ? "dry run, nobody is killed" : "live",
                  d->config.only_cgroup ? "only the cgroup " : "the whole system",
                  d->config.only_cgroup ? d->config.only_cgroup : "");
         daemon_notice(&run->daemon, EVENT_STARTED, LOG_NOTICE, note);
@@ -181,7 +184,7 @@ static int run_loop(struct run *run, int wake_fd) {
                 r = 0;
         else
                 r = event_loop_run(loop);
-        sd_notify(0, "STOPPING=1");
+        daemon_notice(&run->daemon, EVENT_NOTIFY, LOG_DEBUG, "STOPPING=1");
         say_stopped(run);
         event_loop_free(loop);
         return r;
@@ -216,6 +219,9 @@ static int run_daemon(struct run *run, struct config *config) {
         block_signals();
         if (sd_watchdog_enabled(0, &watchdog_usec) <= 0)
                 watchdog_usec = 0;
+        if (target == JOURNAL_TO_JOURNALD && access("/run/systemd/journal/socket", W_OK) < 0)
+                fprintf(stderr, "oomreapd: journald cannot be reached (%s): nothing will be told until it can\n",
+                        strerror(errno));
         int r = journal_init(&run->journal, target, STDERR_FILENO, watchdog_usec);
         if (r == 0)
                 r = daemon_init(&run->daemon, &run->kernel, config, &o, &run->journal);
@@ -258,14 +264,8 @@ static int with_config(struct run *run) {
         }
 }
 
-int main(int argc, char *argv[]) {
-        static struct run run; /* large; the workers may outlive main's frame */
-
-        if (options_parse(argc, argv, &run.options) < 0)
-                return EXIT_WRONG_USAGE;
-        mallopt(M_ARENA_MAX, 1);
-        kernel_system_init(&run.kernel);
-        switch (run.options.command) {
+static int execute(struct run *run) {
+        switch (run->options.command) {
         case COMMAND_HELP:
                 options_help(program_invocation_short_name);
                 return EXIT_SUCCESS;
@@ -273,8 +273,36 @@ int main(int argc, char *argv[]) {
                 printf("oomreapd %s\n", OOMREAPD_VERSION);
                 return EXIT_SUCCESS;
         case COMMAND_CHECK:
-                return query_check(&run.kernel);
+                return query_check(&run->kernel);
         default:
-                return with_config(&run);
+                return with_config(run);
         }
+}
+
+/* A closed standard descriptor would become one of ours, and be written to. */
+static void open_standard_fds(void) {
+        int fd;
+
+        do
+                fd = open("/dev/null", O_RDWR);
+        while (fd >= 0 && fd <= STDERR_FILENO);
+        if (fd > STDERR_FILENO)
+                close(fd);
+}
+
+int main(int argc, char *argv[]) {
+        static struct run run; /* large; the workers may outlive main's frame */
+
+        open_standard_fds();
+        if (options_parse(argc, argv, &run.options) < 0)
+                return EXIT_WRONG_USAGE;
+        mallopt(M_ARENA_MAX, 1);
+        kernel_system_init(&run.kernel);
+
+        int status = execute(&run);
+        if (fflush(stdout) != 0 && status == EXIT_SUCCESS) {
+                fprintf(stderr, "oomreapd: standard output: %s\n", strerror(errno));
+                status = EXIT_FAILURE;
+        }
+        return status;
 }

@@ -279,6 +279,30 @@ static void close_notify_socket(void) {
         rmdir(notify_dir);
 }
 
+/* What systemd is told may block as a record does: it goes the same way and is no record. */
+START_TEST(a_notification_goes_to_systemd_by_the_account_thread) {
+        struct event e = {.kind = EVENT_NOTIFY, .note = "READY=1\nSTATUS=Running"};
+        char message[64];
+        ssize_t n = -1;
+
+        open_notify_socket();
+        start(0);
+        ck_assert(journal_post(&journal, &e));
+        for (int i = 0; i < 400 && n < 0; i++) {
+                n = recv(notify_fd, message, sizeof(message) - 1, 0);
+                sleep_ms(5);
+        }
+        ck_assert_int_gt(n, 0);
+        message[n] = '\0';
+        ck_assert_str_eq(message, "READY=1\nSTATUS=Running");
+        ck_assert_uint_eq(atomic_load(&journal.dropped), 0);
+        journal_deinit(&journal);
+        ck_assert_int_eq(fcntl(pipe_fd[0], F_SETFL, O_NONBLOCK), 0);
+        ck_assert_int_lt(read(pipe_fd[0], message, sizeof(message)), 1); /* no line */
+        close_notify_socket();
+}
+END_TEST
+
 /* How many pings arrive within ms, while the loop ticks or does not. */
 static int count_pings(int ms, bool tick) {
         int64_t until = now_ns() + ms * NS_PER_MS;
@@ -448,6 +472,7 @@ int main(void) {
         tcase_add_test(ring, the_thread_is_small_and_deaf);
         suite_add_tcase(suite, ring);
         tcase_set_timeout(watchdog, 20);
+        tcase_add_test(watchdog, a_notification_goes_to_systemd_by_the_account_thread);
         tcase_add_test(watchdog, pings_come_only_while_the_loop_ticks);
         tcase_add_test(watchdog, no_watchdog_no_pings);
         tcase_add_test(watchdog, a_stuck_log_does_not_stop_the_pings);
