@@ -7,10 +7,11 @@
 #include <string.h>
 
 #include "memory_status.h"
+#include "held_memory.h"
 
-/* zoneinfo is the largest by far: some 100 bytes for each CPU in each zone. Untouched pages
- * of the buffer cost nothing. */
-#define BUFFER_BYTES (512 * KIB)
+/* zoneinfo is the largest by far: some 100 bytes for each CPU in each zone. */
+#define BUFFER_MIN (16 * KIB)
+#define BUFFER_MAX (4 * MIB)
 
 /* What a zram is taken to save as long as it holds too little to tell, or was plugged in after
  * our start: 2:1, as the kernel's own manual reckons (admin-guide/blockdev/zram). */
@@ -286,12 +287,30 @@ static void open_zrams(struct memory_reader *r) {
         }
 }
 
-int memory_reader_init(struct memory_reader *r, struct kernel *k) {
-        _cleanup_free_ char *buf = malloc(BUFFER_BYTES);
-        int fd;
+static size_t file_length(struct kernel *k, int fd) {
+        char buf[4096];
+        size_t len = 0;
+        ssize_t n;
 
-        if (!buf)
-                return -ENOMEM;
+        while (fd >= 0 && len < BUFFER_MAX && (n = k->pread(k, fd, buf, sizeof(buf), (off_t)len)) > 0)
+                len += (size_t)n;
+        return len;
+}
+
+/* Twice the longest file there is now, every page of it there: the longest is read for the first
+ * time in the first kill. */
+static int take_buffer(struct memory_reader *r) {
+        size_t longest = MAX_OF(file_length(r->kernel, r->zoneinfo_fd), file_length(r->kernel, r->vmstat_fd));
+
+        longest = MAX_OF(longest, file_length(r->kernel, r->swaps_fd));
+        r->buf_cap = MIN_OF(MAX_OF(2 * longest, (size_t)BUFFER_MIN), (size_t)BUFFER_MAX);
+        r->buf = held_memory_new(r->buf_cap, 1);
+        return r->buf ? 0 : -ENOMEM;
+}
+
+int memory_reader_init(struct memory_reader *r, struct kernel *k) {
+        int fd, e;
+
         fd = k->open(k, AT_FDCWD, "/proc/meminfo", O_RDONLY);
         if (fd < 0)
                 return fd;
@@ -302,9 +321,12 @@ int memory_reader_init(struct memory_reader *r, struct kernel *k) {
                 .zoneinfo_fd = file_open(k, "/proc/zoneinfo"),
                 .swaps_fd = file_open(k, "/proc/swaps"),
                 .arcstats_fd = file_open(k, "/proc/spl/kstat/zfs/arcstats"),
-                .buf = take_ptr(buf),
-                .buf_cap = BUFFER_BYTES,
         };
+        e = take_buffer(r);
+        if (e < 0) {
+                memory_reader_deinit(r);
+                return e;
+        }
         open_zrams(r);
         return 0;
 }
