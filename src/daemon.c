@@ -22,7 +22,13 @@
 /* ---- sense ---- */
 
 static void sense(struct daemon *d, int64_t now_ns) {
-        if (memory_status_read(&d->reader, now_ns, &d->memory) < 0)
+        int r = memory_status_read(&d->reader, now_ns, &d->memory);
+
+        if (r == 0 && d->memory_errors > 0) {
+                d->memory_errors = 0;
+                daemon_notice(d, EVENT_NOTICE, LOG_NOTICE, "meminfo can be read again");
+        }
+        if (r < 0)
                 if (d->memory_errors++ == 0)
                         daemon_notice(d, EVENT_NOTICE, LOG_WARNING,
                                       "meminfo could not be read; going on with the last reading");
@@ -407,7 +413,7 @@ static void swap_config(struct daemon *d) {
         daemon_apply_config(d);
         config_deinit(&old);
         daemon_warm_up(d, d->due_ns);
-        daemon_notice(d, EVENT_CONFIG, LOG_NOTICE, "configuration reloaded");
+        daemon_say_reloaded(d);
 }
 
 static void grow(struct daemon *d) {

@@ -133,6 +133,35 @@ void daemon_say_disagreement(struct daemon *d, const struct candidate *c) {
         post(d);
 }
 
+void daemon_say_reloaded(struct daemon *d) {
+        struct event *e = new_event(d, EVENT_CONFIG, LOG_NOTICE);
+        struct text t = text_on(e->note, sizeof(e->note));
+
+        text_str(&t, "configuration reloaded; protects ");
+        text_str(&t, d->config.only_cgroup ? "only the cgroup " : "the whole system");
+        if (d->config.only_cgroup)
+                text_escaped(&t, d->config.only_cgroup, strlen(d->config.only_cgroup));
+        post(d);
+}
+
+void daemon_say_unfinished(struct daemon *d) {
+        for (size_t i = 0; i < SESSION_POOL; i++) {
+                const struct kill_session *s = &d->domain.session[i];
+
+                if (s->state < SESSION_TERMINATING || s->state > SESSION_DRAINING)
+                        continue;
+                struct event *e = new_event(d, EVENT_NOTICE, LOG_WARNING);
+                struct text t = text_on(e->note, sizeof(e->note));
+                text_str(&t, "ended before the memory of \"");
+                text_escaped(&t, s->victim.comm, s->victim.comm_len);
+                text_str(&t, "\" (pid ");
+                text_i64(&t, s->victim.pid);
+                text_str(&t, ") was seen to be back; session ");
+                text_u64(&t, s->number);
+                post(d);
+        }
+}
+
 void daemon_look_for_peers(struct daemon *d) {
         unsigned peers = features_peers(d->kernel), new_ones = peers & ~d->peers;
         char note[EVENT_NOTE_MAX];

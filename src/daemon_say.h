@@ -12,6 +12,9 @@ void daemon_say_nobody(struct daemon *d, int64_t now_ns);
 void daemon_say_disagreement(struct daemon *d, const struct candidate *c);
 /* Copies who the victim is and who would have been next into the session, once it is planned. */
 void daemon_record_victim(struct daemon *d, struct kill_session *s, const struct candidate *c);
+void daemon_say_reloaded(struct daemon *d);
+/* The last word on sessions that the end of the daemon cuts short. */
+void daemon_say_unfinished(struct daemon *d);
 void daemon_look_for_peers(struct daemon *d);
 /* kill_domain's callbacks. */
 bool daemon_spares(void *userdata, size_t index);

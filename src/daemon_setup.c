@@ -6,6 +6,7 @@
 #include <syslog.h>
 
 #include "daemon_say.h"
+#include "held_memory.h"
 
 #define PROCESSES_MIN 1024
 #define HELD_BUF_BYTES (16 * KIB)
@@ -24,6 +25,18 @@ static struct kill_settings kill_settings_of(const struct config *c, const struc
         };
 }
 
+static void say_unmeasured_scope(struct daemon *d, int error) {
+        char note[EVENT_NOTE_MAX];
+        struct text t = text_on(note, sizeof(note));
+
+        text_str(&t, "OnlyCgroup=");
+        text_escaped(&t, d->config.only_cgroup, strlen(d->config.only_cgroup));
+        text_str(&t, error == -ENOENT
+                             ? ": there is no such cgroup: nobody can be chosen"
+                             : ": its memory cannot be read: what comes back is measured on the whole machine");
+        daemon_notice(d, EVENT_NOTICE, LOG_WARNING, note);
+}
+
 void daemon_apply_config(struct daemon *d) {
         d->pressure = d->config.pressure;
         d->table.want_exe = d->config.rules.need_exe;
@@ -34,9 +47,7 @@ void daemon_apply_config(struct daemon *d) {
         if (d->config.only_cgroup) {
                 d->scope_usage_fd = cgroup_usage_open(&d->layout, d->kernel, d->config.only_cgroup);
                 if (d->scope_usage_fd < 0)
-                        daemon_notice(
-                                d, EVENT_NOTICE, LOG_WARNING,
-                                "the memory of OnlyCgroup= cannot be measured; the machine's is measured instead");
+                        say_unmeasured_scope(d, d->scope_usage_fd);
         }
         d->domain.scope_usage_fd = d->scope_usage_fd;
 }
@@ -64,7 +75,7 @@ static int init_parts(struct daemon *d) {
         if (r < 0)
                 return r;
         psi_monitor_init(&d->psi, d->kernel, "/proc/pressure/memory", d->config.pressure.stall_permille);
-        d->held_buf = malloc(HELD_BUF_BYTES);
+        d->held_buf = held_memory_new(HELD_BUF_BYTES, 1);
         if (!d->held_buf)
                 return -ENOMEM;
         held_files_init(&d->held, d->kernel, d->held_buf, HELD_BUF_BYTES);
@@ -108,6 +119,7 @@ int daemon_init(struct daemon *d, struct kernel *k, struct config *config, const
 }
 
 void daemon_deinit(struct daemon *d) {
+        daemon_say_unfinished(d);
         /* What a stuck worker may still touch stays. */
         bool busy = d->reaper.kernel && reap_queue_deinit(&d->reaper) < 0;
 

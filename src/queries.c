@@ -66,6 +66,8 @@ int query_check_config(struct kernel *k, struct config *config) {
                 else
                         printf("%zu running process%s\n", n, n == 1 ? "" : "es");
         }
+        if (d.config.only_cgroup && d.scope_usage_fd < 0)
+                printf("OnlyCgroup=%s: there is no such cgroup, or its memory cannot be read.\n", d.config.only_cgroup);
         printf("The configuration is good: %zu rule%s, %zu of them match no running process.\n", d.config.rules.n,
                d.config.rules.n == 1 ? "" : "s", idle);
         daemon_deinit(&d);
