@@ -39,9 +39,10 @@ check "--check-config" oomreapd --check-config
 
 mkdir -p /etc/oomreapd.conf.d
 printf '[Kill]\nDeadline=never\n' >/etc/oomreapd.conf.d/90-bad.conf
-check "a reload with a bad file is no restart" systemctl reload $unit
-sleep 2
+check "a reload with a bad file fails visibly" sh -c "! systemctl reload $unit"
 check "the bad file is named, with line and key" says '90-bad.conf:2'
+kill -HUP $main
+sleep 2
 check "the running configuration stays" says 'the running configuration stays'
 printf '[Kill]\nDeadline=9s\n' >/etc/oomreapd.conf.d/90-bad.conf
 systemctl reload $unit
