@@ -54,8 +54,16 @@ static void signal_member(struct kernel *k, struct reap_order *o, struct reap_me
                 o->n_signalled++;
 }
 
-static void signal_members(struct kernel *k, struct reap_order *o) {
+/* False when it was called off: kcmp can block without bound, and what was chosen then may have
+ * been written off meanwhile. */
+static bool signal_members(struct kernel *k, struct reap_order *o) {
+        int expected = GATE_OPEN;
+
+        if (atomic_load(&o->gate) == GATE_CALLED_OFF)
+                return false;
         verify_members(k, o);
+        if (!atomic_compare_exchange_strong(&o->gate, &expected, GATE_SIGNALLING))
+                return false;
         for (size_t i = 0; i < o->n_members; i++)
                 if (!o->member[i].vforked)
                         signal_member(k, o, &o->member[i]);
@@ -64,6 +72,7 @@ static void signal_members(struct kernel *k, struct reap_order *o) {
                         signal_member(k, o, &o->member[i]);
         o->signal = false;
         atomic_store_explicit(&o->signalled_ns, k->monotonic_ns(k), memory_order_release);
+        return true;
 }
 
 /* By number, but a nice value on a stranger is harmless, and the pidfd says a moment before
@@ -131,8 +140,8 @@ static enum mrelease_result reap_members(struct kernel *k, struct reap_order *o)
 }
 
 static void order_execute(struct kernel *k, struct reap_order *o) {
-        if (o->signal)
-                signal_members(k, o);
+        if (o->signal && !signal_members(k, o))
+                return;
         if (o->boost)
                 boost_members(k, o);
         if (o->attempts == 0)
@@ -157,19 +166,27 @@ static void append_locked(struct reap_queue *q, struct reap_order *o) {
         q->tail = o;
 }
 
-/* The first order that can be taken; one that the loop is signalling at this moment goes to
- * the tail and is left for the next look. */
-static struct reap_order *pop_locked(struct reap_queue *q) {
-        struct reap_order *o = q->head;
+static void unlink_locked(struct reap_queue *q, const struct reap_order *o) {
+        struct reap_order *before = NULL;
 
-        if (!o)
-                return NULL;
-        q->head = o->next;
-        if (!q->head)
-                q->tail = NULL;
-        if (order_take(o))
-                return o;
-        append_locked(q, o);
+        for (struct reap_order *at = q->head; at != o; at = at->next)
+                before = at;
+        if (before)
+                before->next = o->next;
+        else
+                q->head = o->next;
+        if (q->tail == o)
+                q->tail = before;
+}
+
+/* The first order that can be taken; one that the loop is signalling at this moment keeps its
+ * place. */
+static struct reap_order *pop_locked(struct reap_queue *q) {
+        for (struct reap_order *o = q->head; o; o = o->next)
+                if (order_take(o)) {
+                        unlink_locked(q, o);
+                        return o;
+                }
         return NULL;
 }
 
@@ -210,16 +227,14 @@ static void *worker_main(void *userdata) {
         touch_stack();
         pthread_mutex_lock(&q->lock);
         while (!q->stop) {
-                if (!q->head) {
+                struct reap_order *o = pop_locked(q);
+
+                if (!o) {
                         pthread_cond_wait(&q->work, &q->lock);
                         continue;
                 }
-                struct reap_order *o = pop_locked(q);
                 pthread_mutex_unlock(&q->lock);
-                if (o)
-                        execute_and_report(q, o);
-                else
-                        sched_yield();
+                execute_and_report(q, o);
                 pthread_mutex_lock(&q->lock);
         }
         pthread_mutex_unlock(&q->lock);
@@ -298,23 +313,13 @@ bool reap_queue_signal_now(struct reap_queue *q, struct reap_order *o) {
         if (!order_take(o))
                 return false;
         if (o->signal)
-                signal_members(q->kernel, o);
-        /* The order never left the list. */
+                (void)signal_members(q->kernel, o);
+        /* The order never left the list; who found nothing else to take waits for it. */
         atomic_store_explicit(&o->state, ORDER_QUEUED, memory_order_release);
+        pthread_mutex_lock(&q->lock);
+        pthread_cond_signal(&q->work);
+        pthread_mutex_unlock(&q->lock);
         return true;
-}
-
-static void unlink_locked(struct reap_queue *q, const struct reap_order *o) {
-        struct reap_order *before = NULL;
-
-        for (struct reap_order *at = q->head; at != o; at = at->next)
-                before = at;
-        if (before)
-                before->next = o->next;
-        else
-                q->head = o->next;
-        if (q->tail == o)
-                q->tail = before;
 }
 
 bool reap_queue_take_back(struct reap_queue *q, struct reap_order *o) {
@@ -328,6 +333,12 @@ bool reap_queue_take_back(struct reap_queue *q, struct reap_order *o) {
         }
         pthread_mutex_unlock(&q->lock);
         return taken;
+}
+
+bool reap_order_call_off(struct reap_order *o) {
+        int expected = GATE_OPEN;
+
+        return atomic_compare_exchange_strong(&o->gate, &expected, GATE_CALLED_OFF);
 }
 
 bool reap_order_done(struct reap_order *o) {

@@ -38,9 +38,12 @@ enum reap_order_state {
         ORDER_DONE,   /* the session's again, with an answer */
 };
 
-/* All fields but state and next belong to whom the state says. */
+/* Who comes first: the one that is about to signal, or the session that has given up on it. */
+enum reap_gate { GATE_OPEN, GATE_SIGNALLING, GATE_CALLED_OFF };
+
+/* All fields but state, gate and next belong to whom the state says. */
 struct reap_order {
-        _Atomic int state;
+        _Atomic int state, gate;
         struct reap_order *next; /* the queue's */
 
         struct reap_member *member;
@@ -90,6 +93,9 @@ bool reap_queue_signal_now(struct reap_queue *q, struct reap_order *o);
 /* Takes an order out of the queue that no worker has taken: it is IDLE again. False when it was
  * not queued, or a worker was faster. */
 bool reap_queue_take_back(struct reap_queue *q, struct reap_order *o);
+/* However late its worker comes back from a comparison, it signals nobody and reaps nothing. False
+ * when the signals are out, or on their way. */
+bool reap_order_call_off(struct reap_order *o);
 /* Whether the order is back at its owner; acquires what the worker wrote. */
 bool reap_order_done(struct reap_order *o);
 /* Executes the order at the head in the caller's thread. False when there is none. */

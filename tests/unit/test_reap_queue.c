@@ -447,9 +447,9 @@ START_TEST(an_order_that_is_being_signalled_lets_the_others_pass) {
         two_orders();
         atomic_store(&order.state, ORDER_TAKEN); /* as for a moment by the loop */
         ck_assert(!reap_queue_signal_now(&queue, &order));
-        ck_assert(!reap_queue_work_one(&queue));
         scene_work();
         assert_log("k400 m400");
+        ck_assert(!reap_queue_work_one(&queue));
         atomic_store(&order.state, ORDER_QUEUED);
         scene_work();
         assert_log("k300 m300");
@@ -490,6 +490,21 @@ START_TEST(the_only_one_can_be_taken_back) {
         ck_assert(!reap_queue_work_one(&queue));
         execute();
         assert_log("k300 m300");
+}
+END_TEST
+
+START_TEST(what_was_called_off_signals_nobody) {
+        two_orders();
+        ck_assert(reap_order_call_off(&order));
+        ck_assert(reap_queue_signal_now(&queue, &order));
+        scene_work();
+        assert_log("");
+        ck_assert(reap_order_done(&order));
+        ck_assert_int_eq(order.result, MRELEASE_NONE);
+        ck_assert_int_eq(member[0].fate, MEMBER_UNSIGNALLED);
+        scene_work();
+        ck_assert(!reap_order_call_off(&other)); /* the signals are out */
+        process_handle_close(&sk.kernel, &other_member[0].handle);
 }
 END_TEST
 
@@ -688,6 +703,7 @@ static Suite *reap_queue_suite(void) {
         tcase_add_test(tc, an_order_that_is_being_signalled_lets_the_others_pass);
         tcase_add_loop_test(tc, what_no_worker_has_taken_can_be_taken_back, 0, 3);
         tcase_add_test(tc, the_only_one_can_be_taken_back);
+        tcase_add_test(tc, what_was_called_off_signals_nobody);
         tcase_add_test(tc, the_loop_is_woken_by_every_answer);
         suite_add_tcase(s, tc);
 
