@@ -13,6 +13,8 @@ void session_changed(struct kill_domain *d, const struct kill_session *s, enum s
 void session_recycle(struct kill_domain *d);
 /* Members first … first + n − 1 are never chosen again. */
 void session_spend(struct kill_domain *d, const struct kill_session *s, uint32_t first, uint32_t n, int64_t now_ns);
+/* Nor is whoever the signals have reached, or could not reach, of each mm whose signals are out. */
+void session_spend_signalled(struct kill_domain *d, struct kill_session *s, int64_t now_ns);
 void session_remember_adoption(struct kill_domain *d, const struct kill_session *s);
 
 /* Tells the table whose files must not be read: any reader of a dying process can become the

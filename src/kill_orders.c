@@ -177,7 +177,6 @@ struct doomed_mm *kill_session_append(struct kill_domain *d, struct kill_session
                                  .print = same->print};
         mm->order.maps_shared = same->order.maps_shared;
         s->member[s->n_members++] = *member;
-        session_spend(d, s, mm->first_member, 1, now_ns);
         session_update_skip(d);
         prepare_order(d, s, mm, true, now_ns);
         session_submit(d, mm, now_ns);

@@ -218,8 +218,6 @@ static void step_killing(struct kill_domain *d, struct kill_session *s, int64_t 
         if (!all && (n == 0 || now_ns - s->fired_ns < TAKE_BACK_NS))
                 return;
         s->refused = s->refused || refused;
-        if (n > 0 || refused)
-                session_spend(d, s, 0, s->n_members, now_ns);
         if (n == 0 && refused)
                 kill_finish(d, s, SESSION_FAILED, "the signal was refused", now_ns);
         else if (n == 0 && mismatch)
@@ -323,12 +321,8 @@ static void step_one(struct kill_domain *d, struct kill_session *s, const struct
                 break;
         }
         /* The deadline is of the mm, from its kill; what is draining has its own, shorter one. */
-        if ((s->state == SESSION_KILLING || s->state == SESSION_REAPING) &&
-            now_ns - s->fired_ns >= d->set.deadline_ns) {
-                if (s->state == SESSION_KILLING) /* a worker is stuck before the signal */
-                        session_spend(d, s, 0, s->n_members, now_ns);
+        if ((s->state == SESSION_KILLING || s->state == SESSION_REAPING) && now_ns - s->fired_ns >= d->set.deadline_ns)
                 kill_finish(d, s, SESSION_TIMED_OUT, "its memory did not come back: written off", now_ns);
-        }
 }
 
 /* Whether a worker's answer says that this session's memory is coming back. */
@@ -358,6 +352,8 @@ void kill_domain_step(struct kill_domain *d, const struct memory_status *memory,
                                 continue;
                         stepped[i] = true;
                         step_one(d, s, memory, verdict, now_ns);
+                        if (session_in_flight(s->state) && s->kind == SESSION_KILL)
+                                session_spend_signalled(d, s, now_ns);
                 }
 }
 

@@ -44,9 +44,9 @@ enum session_change {
         SESSION_ENDED
 };
 
-#define SESSION_SLOTS 2 /* one, and one by override */
-#define SESSION_POOL 8  /* two in flight; ended ones may wait for a worker that is stuck */
-#define SESSION_MMS 72  /* of one set, missed sharers included */
+#define SESSION_SLOTS 2     /* one, and one by override */
+#define SESSION_POOL 8      /* two in flight; ended ones may wait for a worker that is stuck */
+#define SESSION_MMS 72      /* of one set, missed sharers included */
 #define SESSION_MEMBERS 512 /* all of the pool is held in memory: 40 KiB for each of its sessions */
 #define SPENT_MMS 1024
 
@@ -68,6 +68,8 @@ struct doomed_mm {
         int64_t retry_at_ns, pause_ns; /* retry_at_ns 0: none due */
         unsigned hunts;
         bool reaped, exited, answered;
+        bool spent;         /* whoever its signals have reached is remembered */
+        bool spent_blindly; /* all of it, while its worker is stuck: put right when that comes back */
 };
 
 /* Who it was, copied while it was still alive: a victim's files are not read after its kill. */

@@ -77,10 +77,84 @@ static bool orders_out(const struct kill_session *s) {
         return false;
 }
 
+static void spend(struct kill_domain *d, const struct reap_member *m, int64_t until_ns) {
+        size_t at = d->n_spent < SPENT_MMS ? d->n_spent++ : d->spent_next++ % SPENT_MMS;
+
+        d->spent[at] = (struct spent_mm){.pid = m->pid, .start_time = m->start_time, .print = m->print};
+        d->spent_until_ns[at] = until_ns;
+}
+
+static int64_t spent_until_ns(const struct kill_domain *d, int64_t now_ns) {
+        return d->set.dry_run ? now_ns + d->set.dry_run_repeat_ns : INT64_MAX;
+}
+
+void session_spend(struct kill_domain *d, const struct kill_session *s, uint32_t first, uint32_t n, int64_t now_ns) {
+        for (uint32_t i = first; i < first + n; i++)
+                spend(d, &s->member[i], spent_until_ns(d, now_ns));
+}
+
+/* Who was spared, or had left, may be chosen again. */
+static bool is_spent(const struct reap_member *m) {
+        return m->fate == MEMBER_SIGNALLED || m->fate == MEMBER_REFUSED;
+}
+
+void session_spend_signalled(struct kill_domain *d, struct kill_session *s, int64_t now_ns) {
+        for (uint32_t i = 0; i < s->n_mms; i++) {
+                struct doomed_mm *mm = &s->mm[i];
+
+                if (mm->spent || atomic_load_explicit(&mm->order.signalled_ns, memory_order_acquire) == 0)
+                        continue;
+                mm->spent = true;
+                for (uint32_t j = mm->first_member; j < mm->first_member + mm->n_members; j++)
+                        if (is_spent(&s->member[j]))
+                                spend(d, &s->member[j], spent_until_ns(d, now_ns));
+        }
+}
+
+static void forget_spent(struct kill_domain *d, size_t at) {
+        d->spent[at] = d->spent[--d->n_spent];
+        d->spent_until_ns[at] = d->spent_until_ns[d->n_spent];
+}
+
+static void unspend(struct kill_domain *d, const struct reap_member *m) {
+        for (size_t i = d->n_spent; i-- > 0;)
+                if (d->spent[i].pid == m->pid && d->spent[i].start_time == m->start_time)
+                        forget_spent(d, i);
+}
+
+/* What has not been signalled by the end of its session never is. Whom a stuck worker holds is
+ * not chosen while it does, as the next worker would be stuck as well. */
+static void call_off_unsignalled(struct kill_domain *d, struct kill_session *s, int64_t now_ns) {
+        session_spend_signalled(d, s, now_ns);
+        for (uint32_t i = 0; i < s->n_mms; i++) {
+                struct doomed_mm *mm = &s->mm[i];
+
+                if (mm->spent)
+                        continue;
+                if (reap_order_call_off(&mm->order) &&
+                    atomic_load_explicit(&mm->order.state, memory_order_acquire) != ORDER_TAKEN)
+                        continue;
+                mm->spent_blindly = true;
+                session_spend(d, s, mm->first_member, mm->n_members, now_ns);
+        }
+}
+
+/* The workers are back: now it is known whom they have signalled. */
+static void correct_spent(struct kill_domain *d, const struct kill_session *s) {
+        for (uint32_t i = 0; i < s->n_mms; i++) {
+                const struct doomed_mm *mm = &s->mm[i];
+
+                for (uint32_t j = mm->first_member; mm->spent_blindly && j < mm->first_member + mm->n_members; j++)
+                        if (!is_spent(&s->member[j]))
+                                unspend(d, &s->member[j]);
+        }
+}
+
 static void session_wipe(struct kill_domain *d, struct kill_session *s) {
         struct reap_member *member = s->member;
         struct doomed_mm *mm = s->mm;
 
+        correct_spent(d, s);
         for (uint32_t i = 0; i < s->n_members; i++)
                 process_handle_close(d->kernel, &member[i].handle);
         *s = (struct kill_session){.member = member, .mm = mm};
@@ -228,27 +302,14 @@ void kill_finish(struct kill_domain *d, struct kill_session *s, enum session_sta
         s->why = why;
         if (outcome == SESSION_RELEASED || outcome == SESSION_ABSORBED)
                 s->released_ns = now_ns;
+        if (s->fired_ns > 0 && s->kind == SESSION_KILL)
+                call_off_unsignalled(d, s, now_ns);
         if (s->fired_ns > 0 && !d->set.dry_run) {
                 discount_kin(d, s, now_ns);
                 credit_others(d, s);
         }
         session_update_skip(d);
         session_changed(d, s, SESSION_ENDED);
-}
-
-static void spend(struct kill_domain *d, const struct reap_member *m, int64_t until_ns) {
-        size_t at = d->n_spent < SPENT_MMS ? d->n_spent++ : d->spent_next++ % SPENT_MMS;
-
-        d->spent[at] = (struct spent_mm){.pid = m->pid, .start_time = m->start_time, .print = m->print};
-        d->spent_until_ns[at] = until_ns;
-}
-
-void session_spend(struct kill_domain *d, const struct kill_session *s, uint32_t first, uint32_t n, int64_t now_ns) {
-        int64_t until_ns = d->set.dry_run ? now_ns + d->set.dry_run_repeat_ns : INT64_MAX;
-
-        for (uint32_t i = first; i < first + n; i++)
-                if (s->member[i].fate != MEMBER_OTHER_MM) /* spared: it may be chosen again */
-                        spend(d, &s->member[i], until_ns);
 }
 
 void session_remember_adoption(struct kill_domain *d, const struct kill_session *s) {
@@ -273,8 +334,7 @@ void kill_domain_expire(struct kill_domain *d, int64_t now_ns) {
                         i++;
                         continue;
                 }
-                d->spent[i] = d->spent[--d->n_spent];
-                d->spent_until_ns[i] = d->spent_until_ns[d->n_spent];
+                forget_spent(d, i);
         }
         for (size_t i = 0; i < d->n_discounts;)
                 if (d->discount[i].until_ns > now_ns)

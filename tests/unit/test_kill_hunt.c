@@ -38,12 +38,13 @@ START_TEST(a_sharer_that_joined_late_is_hunted_signalled_and_reaped) {
         ck_assert_uint_eq(scene.said[SESSION_HUNTED], 1);
         ck_assert_uint_eq(s->hunted, 1);
         ck_assert_uint_eq(s->n_mms, 2);
-        ck_assert(scene_spent(400));
+        ck_assert(!scene_spent(400)); /* not before it is signalled */
         scene_work();
         assert_log("k400 n400 r400 m400"); /* by the same order right after, as the victim */
         ck_assert_int_eq(s->mm[1].order.result, MRELEASE_REAPED);
         scene_step();
         assert_ended(SESSION_RELEASED);
+        ck_assert(scene_spent(400));
         ck_assert_uint_eq(scene.last.expected_bytes, GIB); /* one mm, counted once */
 }
 END_TEST

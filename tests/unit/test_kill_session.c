@@ -421,10 +421,37 @@ START_TEST(a_worker_that_is_stuck_is_written_off) {
         ck_assert(s->orders_out);
         assert_state(s, SESSION_TIMED_OUT);
 
+        ck_assert(scene_spent(300));
         atomic_store(&o->state, ORDER_DONE); /* it comes back */
         scene_step();
+        ck_assert_int_eq(scene_spent(300), _i == 1); /* who was never signalled may be chosen again */
         assert_state(s, SESSION_FREE);
         ck_assert_uint_eq(sk.open_fds, open_fds - 1);
+}
+END_TEST
+
+/* The worker's kcmp blocks (an exec holds the lock it needs) until the victim is written off. */
+static int kcmp_until_written_off(struct kernel *k, pid_t a, pid_t b) {
+        sk.kernel.kcmp_vm = scene.real.kcmp_vm;
+        scene_run_idle(10 * NS_PER_SEC);
+        ck_assert_uint_eq(scene.said[SESSION_ENDED], 1);
+        ck_assert_int_eq(scene.last.state, SESSION_TIMED_OUT);
+        ck_assert(scene_spent(300) && scene_spent(301)); /* while a worker is stuck over them */
+        return scene.real.kcmp_vm(k, a, b);
+}
+
+START_TEST(a_worker_that_comes_too_late_signals_nobody) {
+        struct scripted_process *p = stuck(300), *q = scripted_share(&sk, 301, p, "leak");
+
+        domain.set.boost = true;
+        struct kill_session *s = scene_kill(300);
+        sk.kernel.kcmp_vm = kcmp_until_written_off;
+        scene_work();
+        assert_log("");
+        ck_assert_uint_eq(p->sigkills + q->sigkills, 0);
+        scene_step();
+        assert_state(s, SESSION_FREE);
+        ck_assert(!scene_spent(300) && !scene_spent(301));
 }
 END_TEST
 
@@ -735,7 +762,37 @@ START_TEST(one_stuck_order_does_not_hide_the_memory_of_the_others) {
         scene_run(20 * MS);
         assert_ended(SESSION_RELEASED);
         ck_assert(scene_spent(301));
+        ck_assert(scene_spent(300)); /* as long as a worker is stuck over it */
         atomic_store(&s->mm[0].order.state, ORDER_DONE);
+        scene_step();
+        ck_assert(!scene_spent(300));
+}
+END_TEST
+
+/* And it comes back in time, to find that one member has exec'ed: only now is known who is spared. */
+START_TEST(a_late_mm_of_a_kin_is_spent_when_it_is_signalled) {
+        struct scripted_process *child = scripted_share(&sk, 310, stuck(300), "leak");
+        struct reap_order *o;
+
+        child->in_vfork = true;
+        for (pid_t pid = 301; pid < 303; pid++)
+                answers(stuck(pid), -EAGAIN, 8);
+        struct kill_session *s = kill_kin(0);
+        o = &s->mm[0].order;
+        take_out_of_the_queue(o);
+        scene_run(30 * MS);
+        assert_state(s, SESSION_REAPING);
+        ck_assert(scene_spent(301) && !scene_spent(300) && !scene_spent(310));
+
+        scripted_exec(&sk, child, "sh", MIB);
+        atomic_store(&o->state, ORDER_IDLE);
+        reap_queue_submit(&scene.queue, o, sk.now_ns);
+        scene_work();
+        while (scene.queue.head)
+                scene_work();
+        scene_step();
+        ck_assert(scene_spent(300));
+        ck_assert(!scene_spent(310));
 }
 END_TEST
 
@@ -857,6 +914,8 @@ static Suite *kill_session_suite(void) {
         tcase_add_checked_fixture(tc, scene_setup, scene_teardown);
         tcase_add_test(tc, a_victim_that_is_never_reaped_times_out);
         tcase_add_loop_test(tc, a_worker_that_is_stuck_is_written_off, 0, 2);
+        tcase_add_test(tc, a_worker_that_comes_too_late_signals_nobody);
+        tcase_add_test(tc, a_late_mm_of_a_kin_is_spent_when_it_is_signalled);
         tcase_add_test(tc, a_refused_signal_fails);
         tcase_add_test(tc, a_partial_refusal_is_remembered);
         tcase_add_test(tc, who_has_exited_by_itself_is_cancelled);
