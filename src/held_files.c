@@ -44,7 +44,18 @@ static int open_file(struct kernel *k, pid_t pid, const char *file) {
         return k->open(k, AT_FDCWD, path, O_RDONLY);
 }
 
-int held_process_identity(struct held_files *h, const struct held_process *p, struct process *ret) {
+/* *adj stays as it was when it cannot be read. */
+static void read_adj(struct held_files *h, const struct held_process *p, int16_t *adj) {
+        char text[16];
+        ssize_t n = kernel_reread(h->kernel, p->adj_fd, text, sizeof(text));
+        struct view v = {text, n > 0 ? (size_t)n : 0};
+        int64_t value;
+
+        if (view_i64(&v, &value))
+                *adj = (int16_t)value;
+}
+
+static int read_identity(struct held_files *h, const struct held_process *p, struct process *ret) {
         struct process fresh = {.pid = p->pid, .live_tid = p->pid};
         ssize_t n = kernel_reread(h->kernel, p->status_fd, h->buf, h->buf_cap);
 
@@ -65,6 +76,14 @@ int held_process_identity(struct held_files *h, const struct held_process *p, st
         return 0;
 }
 
+int held_process_identity(struct held_files *h, const struct held_process *p, struct process *ret) {
+        int r = read_identity(h, p, ret);
+
+        if (r == 0)
+                read_adj(h, p, &ret->adj);
+        return r;
+}
+
 static int hold_one(struct held_files *h, const struct process *p, struct held_process *ret) {
         struct kernel *k = h->kernel;
         struct held_process held = {.pid = p->pid,
@@ -80,7 +99,7 @@ static int hold_one(struct held_files *h, const struct process *p, struct held_p
                 r = -EMFILE;
         /* All four must be of the process that was seen: the pid may have been reused between the opens. */
         if (r == 0)
-                r = held_process_identity(h, &held, &fresh);
+                r = read_identity(h, &held, &fresh);
         if (r == 0 && fresh.start_time != p->start_time)
                 r = -ESRCH;
         if (r < 0) {
@@ -128,7 +147,7 @@ void held_files_hold(struct held_files *h, const struct process_table *t, const 
 
 static int refresh_one(struct held_files *h, const struct held_process *held, struct process *p) {
         struct process fresh;
-        int r = held_process_identity(h, held, &fresh);
+        int r = read_identity(h, held, &fresh);
 
         if (r < 0 || (fresh.flags & PROCESS_NO_MM)) {
                 p->flags |= PROCESS_GONE | PROCESS_NO_MM;
@@ -146,13 +165,7 @@ static int refresh_one(struct held_files *h, const struct held_process *held, st
         p->pgtables_bytes = fresh.pgtables_bytes;
         uint32_t kept = PROCESS_IN_VFORK | PROCESS_NS_INIT | PROCESS_DETAILED;
         p->flags = (p->flags & kept) | (fresh.flags & ~kept);
-
-        char text[16];
-        int64_t adj;
-        ssize_t n = kernel_reread(h->kernel, held->adj_fd, text, sizeof(text));
-        struct view v = {text, n > 0 ? (size_t)n : 0};
-        if (view_i64(&v, &adj))
-                p->adj = (int16_t)adj;
+        read_adj(h, held, &p->adj);
         return 0;
 }
 

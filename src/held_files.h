@@ -38,5 +38,5 @@ int held_files_refresh(struct held_files *h, struct process_table *t, struct mm_
 bool held_files_cover(const struct held_files *h, const struct process_table *t, const struct mm_group_set *groups,
                       uint32_t group);
 struct held_process *held_files_find(struct held_files *h, pid_t pid, uint64_t start_time);
-/* As process_read_identity(), by pread alone. */
+/* As process_read_identity(), by pread alone. An adj that cannot be read is 0. */
 int held_process_identity(struct held_files *h, const struct held_process *p, struct process *ret);

@@ -8,10 +8,14 @@
 #define ROBUST_EXHAUSTED_NS (100 * NS_PER_MS)
 
 /* A pid that now is somebody else's, or an mm that is no longer the chosen one. */
-static int verify_member(const struct process *known, const struct process *fresh, const struct mm_group *g) {
+static int verify_member(const struct kill_session *s, const struct process *known, const struct process *fresh,
+                         const struct mm_group *g) {
         if (fresh->start_time != known->start_time || (fresh->flags & PROCESS_NO_MM))
                 return -ESRCH;
         if (!mm_print_equal(&fresh->print, &known->print))
+                return -ESTALE;
+        /* Protected since the snapshot. A vforked child may say so of what it execs; an adoption signals nobody. */
+        if (fresh->adj <= -1000 && !(known->flags & PROCESS_IN_VFORK) && s->kind == SESSION_KILL)
                 return -ESTALE;
         /* An exec may by chance show an equal fingerprint, but not the memory. */
         if (g->n_members == 1 && process_freed_bytes(fresh) < process_freed_bytes(known) / 2)
@@ -51,7 +55,7 @@ static int add_member(struct kill_domain *d, struct kill_session *s, const struc
 
         if (r < 0)
                 return r == -ENOENT ? -ESRCH : r;
-        r = verify_member(p, &fresh, g);
+        r = verify_member(s, p, &fresh, g);
         if (r < 0) {
                 process_handle_close(d->kernel, &handle);
                 return r;

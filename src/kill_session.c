@@ -261,7 +261,7 @@ static bool still_who_they_were(struct kill_domain *d, struct kill_session *s) {
                 if (process_read_identity(d->kernel, s->member[i].pid, d->buf, d->buf_cap, &p) < 0)
                         continue;
                 if (p.start_time == s->member[i].start_time && !(p.flags & PROCESS_NO_MM) &&
-                    !mm_print_equal(&p.print, &s->member[i].print))
+                    (p.adj <= -1000 || !mm_print_equal(&p.print, &s->member[i].print)))
                         return false;
         }
         return true;

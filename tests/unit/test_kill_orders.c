@@ -110,6 +110,41 @@ START_TEST(a_sharer_that_has_execed_calls_the_session_off) {
 }
 END_TEST
 
+/* _i: 0 read by path, 1 by what is held open, 2 that cannot be read. */
+START_TEST(who_was_protected_since_the_choice_is_not_killed) {
+        struct scripted_process *p = spawn(300);
+        uint32_t group = scene_snapshot(300);
+        struct kill_session *s = scene_start(SESSION_KILL, false);
+
+        if (_i > 0) {
+                held_files_hold(&scene.held, &scene.table, &scene.groups, &group, 1);
+                domain.held = &scene.held;
+        }
+        p->adj = -1000;
+        if (_i == 2) {
+                sk.kernel.close(&sk.kernel, scene.held.process[0].adj_fd);
+                scene.held.process[0].adj_fd = -1;
+        }
+        ck_assert_int_eq(scene_add(s, group), _i == 2 ? 0 : -ESTALE);
+        kill_finish(&domain, s, SESSION_CANCELLED, "protected", sk.now_ns);
+        assert_ended(SESSION_CANCELLED);
+        ck_assert_uint_eq(p->sigkills, 0);
+}
+END_TEST
+
+START_TEST(a_vforked_child_may_protect_what_it_execs) {
+        struct scripted_process *p = spawn(300), *child = scripted_share(&sk, 301, p, "leak");
+
+        child->in_vfork = true;
+        uint32_t group = scene_snapshot(300);
+        struct kill_session *s = scene_start(SESSION_KILL, false);
+        child->adj = -1000;
+        ck_assert_int_eq(scene_add(s, group), 0);
+        ck_assert_uint_eq(s->n_members, 2);
+        kill_finish(&domain, s, SESSION_CANCELLED, "enough", sk.now_ns);
+}
+END_TEST
+
 START_TEST(a_vforked_child_that_has_left_is_no_mismatch) {
         struct scripted_process *p = spawn(300), *child = scripted_share(&sk, 301, p, "leak");
 
@@ -314,12 +349,15 @@ START_TEST(the_need_is_rechecked_before_an_escalation) {
 }
 END_TEST
 
-START_TEST(who_has_execed_since_it_was_asked_is_not_killed) {
+START_TEST(who_is_another_since_it_was_asked_is_not_killed) {
         struct scripted_process *p = deaf(300);
 
         terminate(300);
         scene_run(100 * MS);
-        scripted_exec(&sk, p, "other", GIB);
+        if (_i)
+                p->adj = -1000; /* it was protected meanwhile */
+        else
+                scripted_exec(&sk, p, "other", GIB);
         sk.available_bytes = 100 * MIB; /* the old memory was taken by somebody else */
         scene_run(3 * NS_PER_SEC);
         assert_ended(SESSION_CANCELLED);
@@ -467,6 +505,8 @@ static Suite *kill_orders_suite(void) {
         tcase_add_test(tc, a_group_may_shrink);
         tcase_add_test(tc, a_member_that_has_left_is_no_reason_to_spare_the_others);
         tcase_add_test(tc, a_sharer_that_has_execed_calls_the_session_off);
+        tcase_add_loop_test(tc, who_was_protected_since_the_choice_is_not_killed, 0, 3);
+        tcase_add_test(tc, a_vforked_child_may_protect_what_it_execs);
         tcase_add_test(tc, a_vforked_child_that_has_left_is_no_mismatch);
         tcase_add_test(tc, a_pidfd_that_cannot_be_had_is_said);
         tcase_add_test(tc, half_a_group_is_not_kept);
@@ -480,7 +520,7 @@ static Suite *kill_orders_suite(void) {
         tcase_add_test(tc, who_is_asked_holds_the_slot_and_has_time);
         tcase_add_loop_test(tc, escalation, 0, ELEMENTS(escalations));
         tcase_add_test(tc, the_need_is_rechecked_before_an_escalation);
-        tcase_add_test(tc, who_has_execed_since_it_was_asked_is_not_killed);
+        tcase_add_loop_test(tc, who_is_another_since_it_was_asked_is_not_killed, 0, 2);
         tcase_add_test(tc, a_reused_pid_neither_escalates_nor_saves);
         tcase_add_test(tc, gains_are_measured_anew_from_the_escalation);
         tcase_add_loop_test(tc, a_sigterm_that_nobody_takes_calls_it_off, 0, 2);
