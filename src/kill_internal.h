@@ -18,7 +18,7 @@ void session_spend_signalled(struct kill_domain *d, struct kill_session *s, int6
 void session_remember_adoption(struct kill_domain *d, const struct kill_session *s);
 
 /* Tells the table whose files must not be read: any reader of a dying process can become the
- * last user of its mm and do the teardown itself (KERNEL.md). */
+ * last user of its mm and do the teardown itself (HACKING.md). */
 void session_update_skip(struct kill_domain *d);
 
 /* kill_orders.c */

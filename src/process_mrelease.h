@@ -1,5 +1,5 @@
 /* pidfds, signals and process_mrelease(2): the calls a kill is made of, and what their
- * errors mean (KERNEL.md). Leaf code: decides nothing, logs nothing. */
+ * errors mean (HACKING.md). Leaf code: decides nothing, logs nothing. */
 #pragma once
 
 #include "kernel.h"

@@ -109,7 +109,7 @@ static bool all_exited(struct kernel *k, const struct reap_order *o) {
 }
 
 /* The exiting victim's kernel walks its robust lists in user memory; if that is reaped first,
- * waiters on a process-shared mutex wait for ever (commit e4a38402c36e). So the exit gets a
+ * waiters on a process-shared mutex wait for ever (Linux commit e4a38402c36e). So the exit gets a
  * head start where it has something to hand over. */
 static void wait_for_robust_handover(struct kernel *k, struct reap_order *o) {
         int64_t until_ns = atomic_load(&o->signalled_ns) + o->robust_wait_ns;

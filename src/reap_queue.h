@@ -1,6 +1,6 @@
 /* Kill and reap in one breath: orders taken by four workers, because the thread that signals
  * must be the thread that calls process_mrelease (a call ≥ 0.28 ms after the kill comes too
- * late, KERNEL.md), and because that call can block without bound. A tail queue: whatever
+ * late, HACKING.md), and because that call can block without bound. A tail queue: whatever
  * needs another try goes behind the others. */
 #pragma once
 

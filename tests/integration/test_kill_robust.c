@@ -1,6 +1,6 @@
 /* An innocent waits for a mutex that the victim holds. The kernel hands it over while the victim
  * exits, from a list in the victim's own memory: were that reaped first, the innocent would wait
- * for ever (commit e4a38402c36e). */
+ * for ever (Linux commit e4a38402c36e). */
 #include "world_suite.h"
 
 #include <fcntl.h>

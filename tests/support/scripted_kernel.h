@@ -1,5 +1,5 @@
 /* A kernel made of a table: processes that share mms, files, a clock that moves only when
- * told to. It renders /proc from what the test declared, and behaves as KERNEL.md says: a
+ * told to. It renders /proc from what the test declared, and behaves as HACKING.md says: a
  * signalled process exits after a while, an mm is freed when its last user is gone or when
  * it is reaped, MemAvailable rises by it. No malloc after scripted_kernel_init(). */
 #pragma once

@@ -325,7 +325,7 @@ START_TEST(this_machine) {
         ck_assert_uint_ge(b.full_us, a.full_us);
         ck_assert_uint_ge(b.some_us, b.full_us);
 
-        /* KERNEL.md: an fd without a trigger reports an error at once, one with a trigger does
+        /* HACKING.md: an fd without a trigger reports an error at once, one with a trigger does
          * not; and another trigger on it is refused. */
         p = (struct pollfd){.fd = m.total_fd, .events = POLLPRI};
         ck_assert_int_eq(k.poll(&k, &p, 1, 0), 1);
