@@ -6,7 +6,9 @@
 #include <fcntl.h>
 #include <string.h>
 
-#define HUNTS_FOR_PROOF 2 /* tries after which EINVAL is not the end of a core dump any more */
+#define FRUITLESS_HUNTS 2 /* in a row, each a scan: then only now and then */
+#define HUNT_PAUSE_NS (200 * NS_PER_MS)
+#define HUNT_PAUSE_SCANS 10 /* so many times as long as the last took */
 
 static bool is_member(const struct kill_session *s, const struct process *p) {
         for (uint32_t i = 0; i < s->n_members; i++)
@@ -15,26 +17,21 @@ static bool is_member(const struct kill_session *s, const struct process *p) {
         return false;
 }
 
-/* A signalled member that is still there: EINVAL has just proved that one of them has its mm. */
+/* A signalled member that is still there: EINVAL has just proved that one of them has its mm.
+ * Nothing but kcmp proves who shares it: a fork's child may show the same fingerprint and size. */
 static bool shares_with_member(struct kill_domain *d, const struct kill_session *s, const struct doomed_mm *mm,
                                const struct process *p) {
-        uint64_t freed = process_freed_bytes(p), expected = mm->expected_bytes;
-        bool known = false;
-
         for (uint32_t i = mm->first_member; i < mm->first_member + mm->n_members; i++) {
                 const struct reap_member *m = &s->member[i];
 
                 if (m->exited || m->fate != MEMBER_SIGNALLED)
                         continue;
-                int r = mm_shared(d->kernel, m->live_tid, p->live_tid);
-                if (r == 1)
+                /* If it has exited by now, its tid may have been somebody else's. */
+                if (mm_shared(d->kernel, m->live_tid, p->live_tid) == 1 &&
+                    !process_handle_exited(d->kernel, &m->handle))
                         return true;
-                known = known || r == 0 || r == -ESRCH;
         }
-        /* Without kcmp: the fingerprint (compared by the caller) and nearly the same size, which a
-         * fork's child may show too. So not before EINVAL has proved that there is a sharer. */
-        return !known && mm->hunts > HUNTS_FOR_PROOF &&
-               MAX_OF(freed, expected) - MIN_OF(freed, expected) <= expected / 64;
+        return false;
 }
 
 static bool may_be_signalled(const struct kill_domain *d, const struct process *p) {
@@ -58,11 +55,10 @@ static bool hunted(struct kill_domain *d, struct kill_session *s, const struct d
         return false;
 }
 
-uint32_t kill_hunt(struct kill_domain *d, struct kill_session *s, struct doomed_mm *mm, int64_t now_ns) {
+static uint32_t scan_for_sharers(struct kill_domain *d, struct kill_session *s, struct doomed_mm *mm, int64_t now_ns) {
         struct process_table *t = d->table;
         uint32_t found = 0;
 
-        mm->hunts++;
         if (process_table_scan(t, now_ns) < 0)
                 return 0;
         for (size_t i = 0; i < t->n; i++) {
@@ -78,10 +74,25 @@ uint32_t kill_hunt(struct kill_domain *d, struct kill_session *s, struct doomed_
                 if (hunted(d, s, mm, p, now_ns))
                         found++;
         }
+        return found;
+}
+
+uint32_t kill_hunt(struct kill_domain *d, struct kill_session *s, struct doomed_mm *mm, int64_t now_ns) {
+        int64_t start_ns = d->kernel->monotonic_ns(d->kernel);
+        uint32_t found;
+
+        if (now_ns < mm->next_hunt_ns)
+                return 0;
+        found = scan_for_sharers(d, s, mm, now_ns);
+        mm->fruitless_hunts = found > 0 ? 0 : mm->fruitless_hunts + 1;
+        if (mm->fruitless_hunts >= FRUITLESS_HUNTS) {
+                int64_t end_ns = d->kernel->monotonic_ns(d->kernel);
+
+                mm->next_hunt_ns = end_ns + MAX_OF(HUNT_PAUSE_SCANS * (end_ns - start_ns), HUNT_PAUSE_NS);
+        }
         if (found > 0) {
                 s->hunted += found;
-                if (d->changed)
-                        d->changed(d->userdata, s, SESSION_HUNTED);
+                session_changed(d, s, SESSION_HUNTED);
         }
         return found;
 }

@@ -34,7 +34,8 @@ struct doomed_mm *kill_session_append(struct kill_domain *d, struct kill_session
 /* EINVAL has proved that a member of mm still has it while somebody else who is not dying
  * shares it: looks at processes with its fingerprint, compares each with that member, and
  * puts the sharers into the session as another order that signals them. Protected ones (PID
- * 1, ourselves, −1000) stay. Returns how many were found. Scans d->table. */
+ * 1, ourselves, −1000) stay, and so does everybody where kcmp is missing. Returns how many were
+ * found. Scans d->table, unless the last hunts found nobody and were a moment ago. */
 uint32_t kill_hunt(struct kill_domain *d, struct kill_session *s, struct doomed_mm *mm, int64_t now_ns);
 /* Whether a process outside the session has the fingerprint of one of its mms and at least
  * half of what was expected from it. Scans d->table. */

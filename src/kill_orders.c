@@ -47,8 +47,8 @@ static int hold_member(struct kill_domain *d, const struct process *known, struc
         return r;
 }
 
-static int add_member(struct kill_domain *d, struct kill_session *s, const struct process *p,
-                      const struct mm_group *g) {
+static int add_member(struct kill_domain *d, struct kill_session *s, const struct process *p, const struct mm_group *g,
+                      bool *dumping) {
         struct process_handle handle = {.fd = -1};
         struct process fresh;
         int r = hold_member(d, p, &handle, &fresh);
@@ -60,6 +60,7 @@ static int add_member(struct kill_domain *d, struct kill_session *s, const struc
                 process_handle_close(d->kernel, &handle);
                 return r;
         }
+        *dumping = *dumping || (fresh.flags & PROCESS_DUMPING);
         s->member[s->n_members++] = (struct reap_member){
                 .pid = p->pid,
                 .live_tid = fresh.live_tid,
@@ -75,12 +76,13 @@ int kill_session_add(struct kill_domain *d, struct kill_session *s, const struct
                      const struct mm_group_set *groups, uint32_t group) {
         const struct mm_group *g = &groups->group[group];
         uint32_t first = s->n_members;
+        bool dumping = false;
 
         if (s->n_mms >= SESSION_MMS || s->n_members + g->n_members > SESSION_MEMBERS)
                 return -E2BIG;
         for (uint32_t i = 0; i < g->n_members; i++) {
                 const struct process *p = &t->process[groups->member[g->first_member + i]];
-                int r = add_member(d, s, p, g);
+                int r = add_member(d, s, p, g, &dumping);
 
                 if (r == 0 || r == -ESRCH || (r == -ESTALE && (p->flags & PROCESS_IN_VFORK)))
                         continue;
@@ -96,6 +98,7 @@ int kill_session_add(struct kill_domain *d, struct kill_session *s, const struct
                 .n_members = s->n_members - first,
                 .expected_bytes = g->freed_bytes,
                 .print = t->process[g->leader].print,
+                .dumping = dumping,
                 .order.maps_shared = g->shmem_bytes > 0,
         };
         return 0;
@@ -178,7 +181,8 @@ struct doomed_mm *kill_session_append(struct kill_domain *d, struct kill_session
         *mm = (struct doomed_mm){.first_member = s->n_members,
                                  .n_members = 1,
                                  .expected_bytes = same->expected_bytes,
-                                 .print = same->print};
+                                 .print = same->print,
+                                 .dumping = same->dumping};
         mm->order.maps_shared = same->order.maps_shared;
         s->member[s->n_members++] = *member;
         session_update_skip(d);

@@ -6,6 +6,7 @@
 #define TAKE_BACK_NS (20 * NS_PER_MS) /* an order no worker has taken by then is signalled by the loop */
 #define RETRY_FIRST_NS (5 * NS_PER_MS)
 #define RETRY_LAST_NS (200 * NS_PER_MS)
+#define DUMP_NS NS_PER_SEC /* SIGKILL ends a core dump: until then EINVAL proves no sharer */
 #define DRAIN_LIMIT_NS (250 * NS_PER_MS)
 #define DRAIN_STILL_NS (50 * NS_PER_MS) /* no rise for that long: no more is coming */
 #define DRY_RUN_HOLD_NS NS_PER_SEC
@@ -101,7 +102,7 @@ static void take_answer(struct kill_domain *d, struct kill_session *s, struct do
                 s->reaped_ns = o->finished_ns;
                 break;
         case MRELEASE_SHARED:
-                if (s->kind == SESSION_KILL)
+                if (s->kind == SESSION_KILL && !(mm->dumping && now_ns - s->fired_ns < DUMP_NS))
                         kill_hunt(d, s, mm, now_ns);
                 retry_later(mm, now_ns);
                 break;

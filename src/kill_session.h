@@ -66,7 +66,9 @@ struct doomed_mm {
         struct mm_print print;
         struct reap_order order;
         int64_t retry_at_ns, pause_ns; /* retry_at_ns 0: none due */
-        unsigned hunts;
+        unsigned fruitless_hunts;      /* in a row */
+        int64_t next_hunt_ns;          /* not before */
+        bool dumping;                  /* a member wrote a core dump at the kill */
         bool reaped, exited, answered;
         bool spent;         /* whoever its signals have reached is remembered */
         bool spent_blindly; /* all of it, while its worker is stuck: put right when that comes back */

@@ -178,14 +178,20 @@ START_TEST(a_protected_sharer_that_execs_lets_go) {
 }
 END_TEST
 
-/* SIGKILL ends the dump; EINVAL until then says nothing of a sharer. */
+static size_t scans;
+
+static void count_scans(struct scripted_process *p, const char *file, void *userdata) {
+        scans += strcmp(file, "status") == 0;
+}
+
+/* SIGKILL ends the dump; EINVAL until then says nothing of a sharer: nobody is even looked at. */
 START_TEST(a_core_dump_is_waited_for_and_no_innocent_is_signalled) {
         struct scripted_process *child = scripted_fork(&sk, 310, victim);
 
         victim->dumping = true;
         struct kill_session *s = scene_kill(300);
-        if (_i) /* where the fork looks like a sharer */
-                sk.fail_kcmp = -ENOSYS;
+        child->on_open = count_scans;
+        scans = 0;
         scene_work();
         scene_step();
         assert_state(s, SESSION_REAPING);
@@ -193,20 +199,88 @@ START_TEST(a_core_dump_is_waited_for_and_no_innocent_is_signalled) {
         assert_ended(SESSION_RELEASED);
         ck_assert_uint_eq(child->sigkills, 0);
         ck_assert_uint_eq(scene.said[SESSION_HUNTED], 0);
+        ck_assert_uint_eq(scans, 0);
 }
 END_TEST
 
-/* Without kcmp the fingerprint and the size must do, and only when the answer stays. */
-START_TEST(without_kcmp_a_sharer_is_known_by_its_size) {
-        struct scripted_process *child = scripted_fork(&sk, 310, victim);
-
-        child->mm->anon_bytes = GIB / 2; /* a fork that has given back half: no sharer shows that */
-        sk.fail_kcmp = -ENOSYS;
+/* The dump is over, EINVAL is not. */
+START_TEST(a_sharer_of_one_that_dumped_is_hunted_in_the_end) {
+        victim->dumping = true;
         kill_and_join(400);
-        scene_run(200 * MS);
+        scene_run(900 * MS);
+        ck_assert_uint_eq(sharer->sigkills, 0);
+        scene_run(500 * MS);
         assert_ended(SESSION_RELEASED);
         ck_assert_uint_eq(sharer->sigkills, 1);
-        ck_assert_uint_eq(child->sigkills, 0);
+}
+END_TEST
+
+/* A fork's child looks the same: without proof nobody is signalled, and the kill times out. */
+START_TEST(without_kcmp_nobody_is_hunted) {
+        static const int refused[] = {-ENOSYS, -EPERM};
+        struct scripted_process *child = scripted_fork(&sk, 310, victim);
+        struct kill_session *s = scene_kill(300);
+
+        sk.fail_kcmp = refused[_i];
+        sharer = stuck(scripted_share(&sk, 400, victim, "leak"));
+        scene_run(9990 * MS);
+        assert_state(s, SESSION_REAPING);
+        scene_run(10 * MS);
+        assert_ended(SESSION_TIMED_OUT);
+        ck_assert_uint_eq(sharer->sigkills + child->sigkills, 0);
+        ck_assert_uint_eq(scene.said[SESSION_HUNTED], 0);
+}
+END_TEST
+
+static struct scripted_process *fork_of_victim;
+
+/* The victim has gone, and its tid is that of a process which shares the memory of another. */
+static int kcmp_of_a_reused_tid(struct kernel *k, pid_t a, pid_t b) {
+        if (!victim || b != 310)
+                return scene.real.kcmp_vm(k, a, b);
+        scripted_vanish(&sk, victim);
+        victim = NULL;
+        scripted_share(&sk, 300, fork_of_victim, "leak");
+        return scene.real.kcmp_vm(k, a, b);
+}
+
+START_TEST(who_has_exited_meanwhile_proves_nothing) {
+        fork_of_victim = scripted_fork(&sk, 310, victim);
+        scene_kill(300);
+        victim->mm->mrelease_script[0] = -EINVAL;
+        victim->mm->n_mrelease_script = 1;
+        sk.kernel.kcmp_vm = kcmp_of_a_reused_tid;
+        scene_run(100 * MS);
+        ck_assert_ptr_null(victim);
+        ck_assert_uint_eq(scene.said[SESSION_HUNTED], 0);
+        ck_assert_uint_eq(fork_of_victim->sigkills, 0);
+}
+END_TEST
+
+static int64_t last_scan_ns, shortest_ns;
+
+static void slow_scan(struct scripted_process *p, const char *file, void *userdata) {
+        if (strcmp(file, "status") != 0)
+                return;
+        if (++scans > 2)
+                shortest_ns = MIN_OF(shortest_ns, sk.now_ns - last_scan_ns);
+        sk.now_ns += 60 * MS;
+        last_scan_ns = sk.now_ns;
+}
+
+/* A scan of a large machine takes a while, and memory is short. */
+START_TEST(fruitless_hunts_become_rare) {
+        struct kill_session *s = scene_kill(300);
+
+        sk.fail_process_mrelease = -EINVAL;
+        scans = 0;
+        shortest_ns = INT64_MAX;
+        scripted_find(&sk, 1)->on_open = slow_scan;
+        scene_run(4 * NS_PER_SEC);
+        assert_state(s, SESSION_REAPING);
+        ck_assert_uint_ge(scans, 5);
+        ck_assert_int_ge(shortest_ns, 600 * MS);
+        scripted_find(&sk, 1)->on_open = NULL;
 }
 END_TEST
 
@@ -223,16 +297,11 @@ static void exec_meanwhile(pid_t pid) {
 
 /* Between the scan and the pidfd it becomes somebody else. */
 START_TEST(the_hunted_are_verified_after_the_pidfd) {
-        struct kill_session *s = kill_and_join(400);
+        kill_and_join(400);
         size_t open_fds = sk.open_fds;
 
-        if (_i % 2)
+        if (_i)
                 sharer->ppid = 1;
-        if (_i / 2) { /* nor does kcmp help */
-                sk.fail_kcmp = -ENOSYS;
-                while (s->mm[0].hunts < 2)
-                        scene_run(10 * MS);
-        }
         scene.before_pidfd_open = exec_meanwhile;
         scene_run(20 * MS);
         ck_assert_ptr_null(scene.before_pidfd_open);
@@ -311,9 +380,12 @@ static Suite *kill_hunt_suite(void) {
         tcase_add_loop_test(tc, the_protected_are_never_signalled, 0, 3);
         tcase_add_test(tc, a_protected_sharer_that_execs_lets_go);
         tcase_add_test(tc, whom_the_caller_spares_is_not_hunted);
-        tcase_add_loop_test(tc, a_core_dump_is_waited_for_and_no_innocent_is_signalled, 0, 2);
-        tcase_add_test(tc, without_kcmp_a_sharer_is_known_by_its_size);
-        tcase_add_loop_test(tc, the_hunted_are_verified_after_the_pidfd, 0, 4);
+        tcase_add_test(tc, a_core_dump_is_waited_for_and_no_innocent_is_signalled);
+        tcase_add_test(tc, a_sharer_of_one_that_dumped_is_hunted_in_the_end);
+        tcase_add_loop_test(tc, without_kcmp_nobody_is_hunted, 0, 2);
+        tcase_add_test(tc, who_has_exited_meanwhile_proves_nothing);
+        tcase_add_test(tc, fruitless_hunts_become_rare);
+        tcase_add_loop_test(tc, the_hunted_are_verified_after_the_pidfd, 0, 2);
         tcase_add_test(tc, a_hunted_that_cannot_be_signalled_is_said);
         tcase_add_loop_test(tc, a_hunt_that_cannot_go_on_degrades, 0, 3);
         tcase_add_test(tc, the_small_are_not_opened);
