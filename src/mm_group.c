@@ -12,7 +12,6 @@
 #include "process_read.h"
 #include "sort.h"
 
-#define ADJ_ROUNDS_TO_ZERO (-999) /* oom_score is (1000 + adj + …) × 2/3: 0 for a small process */
 #define WAITING_TIDS_MAX 64       /* threads of a parent that are asked whether they wait for a vfork */
 
 /* --- the set -------------------------------------------------------------------------- */

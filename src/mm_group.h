@@ -39,7 +39,10 @@ struct mm_group_set {
         struct mm_kin *kin; /* kin[0] unused */
         size_t n_groups, n_members, n_kin, cap;
         size_t kcmp_calls, kcmp_failures;
-        bool kcmp_missing; /* ENOSYS or EPERM: fingerprint and equal sizes must do */
+        /* ENOSYS or EPERM: with its parent is then who has its parent's fingerprint and exactly its
+         * figures. A fresh fork of equal figures cannot be told apart; a sharer that was read at
+         * another moment, and one whose parent is no sharer, stand alone. */
+        bool kcmp_missing;
         struct mm_scratch *scratch; /* of the build */
 };
 
@@ -50,7 +53,9 @@ void mm_group_set_deinit(struct mm_group_set *s);
  * least floor_bytes/2 and whoever could share an mm with those, the suspects, and, where small
  * processes of one executable (equal text_bytes) sum up to more than the largest single one,
  * the largest KIN_SAMPLE of these. everyone = true details all (for --rank). Kernel threads and processes
- * without an mm are in no group. Vanished ones are left out. 0, or −ENOBUFS for a table that
+ * without an mm are in no group. Vanished ones are left out. A child of one thread in state D
+ * that has its parent's fingerprint is compared as if there were no kcmp, which could wait for
+ * its exec without end. 0, or −ENOBUFS for a table that
  * has more processes than the set has room for: when the table grows, make a set of its new
  * cap first. */
 int mm_group_build(struct mm_group_set *s, struct process_table *t, uint64_t floor_bytes, bool everyone);

@@ -8,6 +8,7 @@
 #define MM_CHOSEN (UINT32_MAX - 1) /* of group_of: on the short list, group not known yet */
 #define MM_ANCESTORS 64            /* generations that are looked at for a head */
 #define MM_BUCKETS 8               /* executables whose small processes are sampled: the largest sums */
+#define ADJ_ROUNDS_TO_ZERO (-999)  /* oom_score is (1000 + adj + …) × 2/3: 0 for a small process */
 
 struct mm_entry {
         uint64_t key, weight; /* sorted by key, then the largest weight first */

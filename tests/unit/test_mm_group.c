@@ -359,34 +359,138 @@ START_TEST(who_goes_while_compared_takes_nobody_along) {
 }
 END_TEST
 
+/* --- whom kcmp could wait for --------------------------------------------------------- */
+
+static pid_t never_asked;
+
+static int kcmp_that_watches(struct kernel *k, pid_t a, pid_t b) {
+        ck_assert_int_ne(a, never_asked);
+        ck_assert_int_ne(b, never_asked);
+        return real_kcmp(k, a, b);
+}
+
+static void group_without_asking(pid_t pid) {
+        never_asked = pid;
+        real_kcmp = sk.kernel.kcmp_vm;
+        sk.kernel.kcmp_vm = kcmp_that_watches;
+        group_all();
+        sk.kernel.kcmp_vm = real_kcmp;
+        ck_assert(!set.kcmp_missing);
+}
+
+START_TEST(the_kernel_has_compared_a_vforked_child_already) {
+        struct scripted_process *p = scripted_spawn(&sk, 10, 1, "a", 100 * MIB);
+
+        scripted_fork(&sk, 15, p);
+        scripted_share(&sk, 20, p, "a")->in_vfork = true;
+        scripted_share(&sk, 30, p, "a"); /* there are others to compare */
+        group_without_asking(20);
+        ck_assert_uint_eq(set.n_groups, 2);
+        ck_assert_uint_ge(set.kcmp_calls, 2);
+        ck_assert_ptr_eq(group_of(20), group_of(10));
+        ck_assert_ptr_eq(group_of(30), group_of(10));
+        ck_assert(group_of(10)->has_vfork);
+        ck_assert_int_eq(leader_pid(group_of(10)), 10);
+}
+END_TEST
+
+/* Its score of 0 is explained by something else than vfork, so only kcmp can tell. */
+START_TEST(a_fork_that_scores_0_is_compared) {
+        struct scripted_process *p = scripted_spawn(&sk, 10, 1, "a", 100 * MIB), *child;
+
+        p->mm->pgtables_bytes = MIB;
+        child = scripted_fork(&sk, 20, p);
+        if (_i == 0)
+                child->adj = -999;
+        else
+                child->mm->kernel_reaped = true;
+        if (_i == 1) /* before 5.9 the small score 0, too */
+                child->mm->pgtables_bytes -= 4 * KIB;
+        if (_i == 2)
+                child->sigkill_pending = true;
+        group_all();
+        ck_assert_uint_eq(set.n_groups, 2);
+        ck_assert_uint_ge(set.kcmp_calls, 1);
+        ck_assert(!group_of(10)->has_vfork);
+}
+END_TEST
+
+/* Past vfork, and not yet past the mmap_lock of the mm that it leaves. */
+START_TEST(a_child_that_may_wait_in_exec_is_not_asked_about) {
+        struct scripted_process *p = scripted_spawn(&sk, 10, 1, "a", 100 * MIB), *child;
+
+        child = scripted_share(&sk, 20, p, "a");
+        child->state = 'D';
+        scripted_fork(&sk, 30, p);
+        scripted_fork(&sk, 40, child);
+        group_without_asking(20);
+        ck_assert_uint_eq(set.n_groups, 3);
+        ck_assert_ptr_eq(group_of(20), group_of(10));
+        ck_assert_ptr_ne(group_of(30), group_of(10));
+        ck_assert_ptr_ne(group_of(40), group_of(10));
+}
+END_TEST
+
+/* A server's worker that waits for its disk looks the same, but for its figures. */
+START_TEST(a_fork_in_uninterruptible_sleep_stays_itself) {
+        struct scripted_process *p = scripted_spawn(&sk, 10, 1, "a", 100 * MIB), *child;
+
+        p->mm->pgtables_bytes = MIB;
+        child = scripted_fork(&sk, 20, p);
+        child->state = 'D';
+        child->mm->pgtables_bytes -= 4 * KIB;
+        child = scripted_fork(&sk, 30, p);
+        child->state = 'D';
+        child->mm->pgtables_bytes -= 4 * KIB; /* like its sibling */
+        group_without_asking(20);
+        ck_assert_uint_eq(set.n_groups, 3);
+        ck_assert_uint_eq(set.kcmp_calls, 0);
+}
+END_TEST
+
+/* Exec ends the other threads first; and whose parent is a stranger leaves nobody's mm but its own. */
+START_TEST(whoever_cannot_wait_in_exec_is_compared) {
+        struct scripted_process *p = scripted_spawn(&sk, 10, 1, "a", 100 * MIB), *child = scripted_fork(&sk, 20, p);
+
+        p->state = child->state = 'D';
+        child->threads = 2;
+        group_all();
+        ck_assert_uint_eq(set.n_groups, 2);
+        ck_assert_uint_eq(set.kcmp_calls, 1);
+}
+END_TEST
+
 START_TEST(without_kcmp_equal_figures_must_do) {
         struct scripted_process *p = scripted_spawn(&sk, 10, 1, "a", 100 * MIB), *q;
 
-        scripted_share(&sk, 20, p, "b");
+        q = scripted_share(&sk, 20, p, "b");
+        scripted_share(&sk, 25, q, "c"); /* through its parent */
         q = scripted_fork(&sk, 30, p);
-        q->mm->anon_bytes += 8 * MIB; /* VmSize differs with it */
-        q = scripted_fork(&sk, 40, p);
-        q->mm->anon_bytes -= 4 * MIB; /* more than 1/64 */
-        q->mm->file_bytes += 4 * MIB; /* VmSize is the same */
-        q = scripted_fork(&sk, 50, p);
-        q->mm->anon_bytes -= MIB;
-        q->mm->file_bytes += MIB;
+        q->mm->anon_bytes += 4 * KIB;           /* VmSize differs with it */
+        for (pid_t pid = 40; pid < 43; pid++) { /* workers: like each other, about like their parent */
+                q = scripted_fork(&sk, pid, p);
+                q->mm->anon_bytes -= 4 * KIB;
+                q->mm->file_bytes += 4 * KIB;
+        }
+        scripted_fork(&sk, 50, p);                  /* cannot be told apart */
         scripted_spawn(&sk, 60, 1, "a", 100 * MIB); /* same figures, another fingerprint */
+        scripted_share(&sk, 70, p, "d")->ppid = 1;  /* its parent is no sharer */
         sk.fail_kcmp = _i == 0 ? -ENOSYS : -EPERM;
         group_all();
         ck_assert(set.kcmp_missing);
         ck_assert_uint_ge(set.kcmp_failures, 1);
-        ck_assert_uint_eq(set.n_groups, 4);
+        ck_assert_uint_eq(set.n_groups, 7);
         ck_assert_ptr_eq(group_of(10), group_of(20));
-        ck_assert_ptr_eq(group_of(10), group_of(50)); /* cannot be told apart */
-        ck_assert_ptr_ne(group_of(10), group_of(30));
-        ck_assert_ptr_ne(group_of(10), group_of(40));
-        ck_assert_ptr_ne(group_of(10), group_of(60));
+        ck_assert_ptr_eq(group_of(10), group_of(25));
+        ck_assert_ptr_eq(group_of(10), group_of(50));
+        ck_assert_uint_eq(group_of(10)->n_members, 4);
 
         sk.fail_kcmp = 0;
         group_all();
         ck_assert(!set.kcmp_missing);
-        ck_assert_uint_eq(set.n_groups, 5);
+        ck_assert_uint_eq(set.n_groups, 7);
+        ck_assert_ptr_eq(group_of(10), group_of(70));
+        ck_assert_ptr_ne(group_of(10), group_of(50));
 }
 END_TEST
 
@@ -578,6 +682,11 @@ int main(void) {
         tcase_add_test(tc, many_forks_do_not_cost_their_square);
         tcase_add_test(tc, many_sharers_cost_one_call_each);
         tcase_add_loop_test(tc, who_goes_while_compared_takes_nobody_along, 0, PAIRS * KCMPS);
+        tcase_add_test(tc, the_kernel_has_compared_a_vforked_child_already);
+        tcase_add_loop_test(tc, a_fork_that_scores_0_is_compared, 0, 3);
+        tcase_add_test(tc, a_child_that_may_wait_in_exec_is_not_asked_about);
+        tcase_add_test(tc, a_fork_in_uninterruptible_sleep_stays_itself);
+        tcase_add_test(tc, whoever_cannot_wait_in_exec_is_compared);
         tcase_add_loop_test(tc, without_kcmp_equal_figures_must_do, 0, 2);
         tcase_add_test(tc, shared_or_not);
         tcase_add_test(tc, the_most_protective_adj_counts_and_is_reported);
