@@ -79,6 +79,20 @@ START_TEST(near_the_lines_it_wakes_often) {
 }
 END_TEST
 
+/* What the watchdog is fed with. */
+START_TEST(each_tick_counts_in_the_journal) {
+        crowd_at(CALM_BYTES);
+        for (uint64_t n = 0; n < 10; n++) {
+                if (n == 5)
+                        sk.available_bytes = KILL_BYTES;
+                ck_assert_uint_eq(atomic_load(&scene.journal.ticks), n);
+                scene_tick();
+        }
+        ck_assert_uint_eq(atomic_load(&scene.journal.ticks), 10);
+        scene_go_on(SEC);
+}
+END_TEST
+
 START_TEST(room_grows_when_calm) {
         crowd_at(CALM_BYTES);
         size_t cap = d.table.cap;
@@ -1661,6 +1675,7 @@ int main(void) {
 
         CASE(with_plenty_of_memory_it_sleeps);
         CASE(near_the_lines_it_wakes_often);
+        CASE(each_tick_counts_in_the_journal);
         CASE(room_grows_when_calm);
         CASE(what_found_no_memory_to_grow_tries_again);
         CASE(without_time_to_grow_the_largest_are_seen);
