@@ -9,8 +9,9 @@
 bool session_move(struct kill_domain *d, struct kill_session *s, enum session_state to);
 bool session_in_flight(enum session_state s);
 void session_changed(struct kill_domain *d, const struct kill_session *s, enum session_change c);
-/* Ended sessions are used again once no worker holds an order of theirs. */
-void session_recycle(struct kill_domain *d);
+/* Ended sessions are used again once no worker holds an order of theirs, and none of their mms
+ * lingers. */
+void session_recycle(struct kill_domain *d, int64_t now_ns);
 /* Members first … first + n − 1 are never chosen again. */
 void session_spend(struct kill_domain *d, const struct kill_session *s, uint32_t first, uint32_t n, int64_t now_ns);
 /* Nor is whoever the signals have reached, or could not reach, of each mm whose signals are out. */
@@ -20,6 +21,11 @@ void session_remember_adoption(struct kill_domain *d, const struct kill_session 
 /* Tells the table whose files must not be read: any reader of a dying process can become the
  * last user of its mm and do the teardown itself (HACKING.md). */
 void session_update_skip(struct kill_domain *d);
+
+/* kill_session.c */
+/* Whether a victim of an ended session still has its memory: what is to be tried again is, until
+ * the deadline, and its files are not read. */
+bool session_lingers(struct kill_domain *d, struct kill_session *s, int64_t now_ns);
 
 /* kill_orders.c */
 void session_read_usage(struct kill_domain *d, uint64_t *usage_bytes);

@@ -83,7 +83,9 @@ static void all_gone(struct kill_domain *d, struct kill_session *s, int64_t now_
                 start_draining(d, s, now_ns);
 }
 
-static void retry_later(struct doomed_mm *mm, int64_t now_ns) {
+static void retry_later(struct kill_domain *d, const struct kill_session *s, struct doomed_mm *mm, int64_t now_ns) {
+        if (now_ns - s->fired_ns >= d->set.deadline_ns) /* it was written off */
+                return;
         mm->pause_ns = mm->pause_ns == 0 ? RETRY_FIRST_NS : MIN_OF(2 * mm->pause_ns, RETRY_LAST_NS);
         mm->retry_at_ns = now_ns + mm->pause_ns;
 }
@@ -102,13 +104,14 @@ static void take_answer(struct kill_domain *d, struct kill_session *s, struct do
                 s->reaped_ns = o->finished_ns;
                 break;
         case MRELEASE_SHARED:
-                if (s->kind == SESSION_KILL && !(mm->dumping && now_ns - s->fired_ns < DUMP_NS))
+                if (s->kind == SESSION_KILL && session_in_flight(s->state) &&
+                    !(mm->dumping && now_ns - s->fired_ns < DUMP_NS))
                         kill_hunt(d, s, mm, now_ns);
-                retry_later(mm, now_ns);
+                retry_later(d, s, mm, now_ns);
                 break;
         case MRELEASE_AGAIN:
         case MRELEASE_INTERRUPTED:
-                retry_later(mm, now_ns);
+                retry_later(d, s, mm, now_ns);
                 break;
         case MRELEASE_MISSING:
                 s->mrelease_missing = true;
@@ -130,6 +133,8 @@ static bool step_mms(struct kill_domain *d, struct kill_session *s, int64_t now_
         for (uint32_t i = 0; i < s->n_mms; i++) {
                 struct doomed_mm *mm = &s->mm[i];
 
+                if (atomic_load(&mm->order.gate) == GATE_CALLED_OFF)
+                        continue;
                 if (!mm->answered && reap_order_done(&mm->order))
                         take_answer(d, s, mm, now_ns);
                 if (!mm->reaped && !mm->exited && atomic_load_explicit(&mm->order.signalled_ns, memory_order_acquire))
@@ -141,6 +146,15 @@ static bool step_mms(struct kill_domain *d, struct kill_session *s, int64_t now_
         }
         *ret_all_reaped = reaped;
         return settled;
+}
+
+bool session_lingers(struct kill_domain *d, struct kill_session *s, int64_t now_ns) {
+        bool reaped;
+
+        if (s->kind != SESSION_KILL || d->set.dry_run || s->signalled_ns == 0 || s->state == SESSION_CANCELLED ||
+            s->state == SESSION_FAILED)
+                return false;
+        return !step_mms(d, s, now_ns, &reaped);
 }
 
 /* However busy the workers are, the signals go out. */
@@ -339,7 +353,7 @@ void kill_domain_step(struct kill_domain *d, const struct memory_status *memory,
                       int64_t now_ns) {
         bool stepped[SESSION_POOL] = {false};
 
-        session_recycle(d);
+        session_recycle(d, now_ns);
         for (size_t i = 0; i < SESSION_POOL; i++)
                 if (session_in_flight(d->session[i].state) && d->session[i].fired_ns > 0)
                         measure_gain(d, &d->session[i], memory, now_ns);

@@ -104,7 +104,7 @@ struct kill_session {
         enum session_kind kind;
         uint64_t number; /* counts up; names the session in the journal */
         bool override;   /* the second in flight */
-        bool orders_out; /* ended, but a worker still holds an order */
+        bool orders_out; /* ended, but a worker still holds an order, or a victim its memory */
         const char *why; /* of the end, static */
 
         struct victim_record victim;

@@ -160,17 +160,21 @@ static void session_wipe(struct kill_domain *d, struct kill_session *s) {
         *s = (struct kill_session){.member = member, .mm = mm};
 }
 
-/* A session that has ended is used again once no worker holds an order of it. */
-void session_recycle(struct kill_domain *d) {
+void session_recycle(struct kill_domain *d, int64_t now_ns) {
+        bool any = false;
+
         for (size_t i = 0; i < SESSION_POOL; i++) {
                 struct kill_session *s = &d->session[i];
 
                 if (s->state <= SESSION_DRAINING)
                         continue;
-                s->orders_out = orders_out(s);
+                any = true;
+                s->orders_out = session_lingers(d, s, now_ns) || orders_out(s);
                 if (!s->orders_out)
                         session_wipe(d, s);
         }
+        if (any)
+                session_update_skip(d);
 }
 
 int kill_domain_deinit(struct kill_domain *d) {
@@ -200,7 +204,7 @@ bool kill_in_flight(const struct kill_domain *d) {
         return kill_slots_taken(d) > 0;
 }
 
-/* While all workers are stuck, what waits for one must not use the pool up. */
+/* While all workers are stuck, or victims do not exit, they must not use the pool up. */
 static bool session_reclaim(struct kill_domain *d, struct kill_session *s) {
         if (s->state <= SESSION_DRAINING)
                 return false;
@@ -223,7 +227,7 @@ static struct kill_session *free_session(struct kill_domain *d) {
 }
 
 struct kill_session *kill_trystart(struct kill_domain *d, enum session_kind kind, bool override, int64_t now_ns) {
-        session_recycle(d);
+        session_recycle(d, now_ns);
         if (kill_slots_taken(d) >= (override ? SESSION_SLOTS : 1))
                 return NULL;
 
@@ -280,17 +284,31 @@ static void credit_others(struct kill_domain *d, const struct kill_session *ende
         }
 }
 
+static bool may_tear_down(const struct kill_session *s, const struct doomed_mm *mm, const struct reap_member *m) {
+        if (session_in_flight(s->state))
+                return true;
+        return s->kind == SESSION_KILL && mm->spent && !mm->reaped && m->fate == MEMBER_SIGNALLED && !m->exited;
+}
+
+static size_t skip_members(struct kill_domain *d, const struct kill_session *s, size_t n) {
+        for (uint32_t i = 0; i < s->n_mms; i++) {
+                const struct doomed_mm *mm = &s->mm[i];
+
+                for (uint32_t j = mm->first_member; j < mm->first_member + mm->n_members; j++)
+                        if (n < ELEMENTS(d->skip) && may_tear_down(s, mm, &s->member[j]))
+                                d->skip[n++] = s->member[j].pid;
+        }
+        return n;
+}
+
 void session_update_skip(struct kill_domain *d) {
         size_t n = 0;
 
-        for (size_t i = 0; i < SESSION_POOL; i++) {
-                const struct kill_session *s = &d->session[i];
-
-                if (!session_in_flight(s->state) || s->fired_ns == 0 || d->set.dry_run)
-                        continue;
-                for (uint32_t j = 0; j < s->n_members && n < ELEMENTS(d->skip); j++)
-                        d->skip[n++] = s->member[j].pid;
-        }
+        /* Those in flight always find room. */
+        for (int in_flight = 1; in_flight >= 0 && !d->set.dry_run; in_flight--)
+                for (size_t i = 0; i < SESSION_POOL; i++)
+                        if (d->session[i].fired_ns > 0 && session_in_flight(d->session[i].state) == in_flight)
+                                n = skip_members(d, &d->session[i], n);
         d->table->skip = d->skip;
         d->table->n_skip = n;
 }
@@ -343,6 +361,16 @@ void kill_domain_expire(struct kill_domain *d, int64_t now_ns) {
                         d->discount[i] = d->discount[--d->n_discounts];
 }
 
+/* Of what lingers; nothing is sent again after the deadline. */
+static int64_t next_retry_ns(const struct kill_session *s, int64_t now_ns) {
+        int64_t next_ns = INT64_MAX;
+
+        for (uint32_t i = 0; i < s->n_mms; i++)
+                if (s->mm[i].retry_at_ns > 0 && !s->mm[i].reaped && !s->mm[i].exited)
+                        next_ns = MIN_OF(next_ns, MAX_OF(s->mm[i].retry_at_ns - now_ns, 0));
+        return next_ns;
+}
+
 int64_t kill_domain_next_ns(const struct kill_domain *d, int64_t now_ns) {
         int64_t next_ns = INT64_MAX;
 
@@ -353,6 +381,8 @@ int64_t kill_domain_next_ns(const struct kill_domain *d, int64_t now_ns) {
                         next_ns = MIN_OF(next_ns, TERMINATING_STEP_NS);
                 else if (session_in_flight(s->state))
                         next_ns = MIN_OF(next_ns, STEP_NS);
+                else
+                        next_ns = MIN_OF(next_ns, next_retry_ns(s, now_ns));
         }
         return next_ns;
 }

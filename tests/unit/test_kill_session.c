@@ -280,6 +280,54 @@ START_TEST(an_interrupted_call_is_tried_again) {
 }
 END_TEST
 
+/* The slot is back, and what is left of the memory is not forgotten. */
+START_TEST(who_was_released_unreaped_is_tried_on) {
+        struct scripted_process *p = stuck(300);
+
+        answers(p, -EAGAIN, 4);
+        struct kill_session *s = scene_kill(300);
+        scene_work();
+        scene_step();
+        sk.available_bytes += 600 * MIB;
+        scene_step();
+        assert_ended(SESSION_RELEASED);
+        ck_assert(s->orders_out);
+        ck_assert_int_le(kill_domain_next_ns(&domain, sk.now_ns), 5 * MS);
+        ck_assert_uint_eq(domain.table->n_skip, 1);
+        scene_run(150 * MS);
+        ck_assert_uint_eq(p->mm->mrelease_calls, 5);
+        ck_assert_uint_eq(p->sigkills, 1);
+        assert_state(s, SESSION_FREE);
+        ck_assert_uint_eq(domain.table->n_skip, 0);
+        ck_assert_int_eq(kill_domain_next_ns(&domain, sk.now_ns), INT64_MAX);
+        ck_assert_uint_eq(scene.said[SESSION_ENDED], 1);
+}
+END_TEST
+
+START_TEST(who_was_released_unreaped_is_tried_until_the_deadline) {
+        struct scripted_process *p = stuck(300);
+
+        sk.fail_process_mrelease = _i ? -EAGAIN : -EINVAL;
+        scene_kill(300);
+        scene_work();
+        scene_step();
+        sk.available_bytes += 600 * MIB;
+        scene_step();
+        assert_ended(SESSION_RELEASED);
+        scripted_share(&sk, 400, p, "leak"); /* no longer hunted, but chosen in the ordinary way */
+        scene_run(9 * NS_PER_SEC);
+        size_t calls = sk.mreleases;
+        ck_assert_uint_ge(calls, 40);
+        scene_run(2 * NS_PER_SEC);
+        ck_assert_uint_le(sk.mreleases - calls, 6);
+        calls = sk.mreleases;
+        scene_run(NS_PER_SEC);
+        ck_assert_uint_eq(sk.mreleases, calls);
+        ck_assert_int_eq(kill_domain_next_ns(&domain, sk.now_ns), INT64_MAX);
+        ck_assert_uint_eq(scene.said[SESSION_HUNTED], 0);
+}
+END_TEST
+
 /* Two kills in flight, one that is never done: the other has its turn each time. */
 START_TEST(every_victim_in_flight_gets_its_turn) {
         answers(stuck(300), -EAGAIN, 8);
@@ -424,7 +472,14 @@ START_TEST(a_worker_that_is_stuck_is_written_off) {
         ck_assert(scene_spent(300));
         atomic_store(&o->state, ORDER_DONE); /* it comes back */
         scene_step();
-        ck_assert_int_eq(scene_spent(300), _i == 1); /* who was never signalled may be chosen again */
+        ck_assert_int_eq(scene_spent(300), _i == 1);      /* who was never signalled may be chosen again */
+        ck_assert_uint_eq(domain.table->n_skip, _i == 1); /* who was, and still has its memory, is not read */
+        if (_i == 1) {
+                assert_state(s, SESSION_TIMED_OUT);
+                scripted_vanish(&sk, scripted_find(&sk, 300));
+                scene_step();
+                ck_assert_uint_eq(domain.table->n_skip, 0);
+        }
         assert_state(s, SESSION_FREE);
         ck_assert_uint_eq(sk.open_fds, open_fds - 1);
 }
@@ -906,6 +961,8 @@ static Suite *kill_session_suite(void) {
         tcase_add_checked_fixture(tc, scene_setup, scene_teardown);
         tcase_add_test(tc, eagain_is_tried_again_after_a_growing_pause);
         tcase_add_test(tc, an_interrupted_call_is_tried_again);
+        tcase_add_test(tc, who_was_released_unreaped_is_tried_on);
+        tcase_add_loop_test(tc, who_was_released_unreaped_is_tried_until_the_deadline, 0, 2);
         tcase_add_test(tc, every_victim_in_flight_gets_its_turn);
         tcase_add_test(tc, another_try_goes_to_the_tail);
         tcase_add_test(tc, what_no_worker_takes_is_signalled_by_the_loop);

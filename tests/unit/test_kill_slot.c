@@ -332,6 +332,16 @@ START_TEST(the_files_of_victims_in_flight_are_not_read) {
         sk.available_bytes += GIB;
         scene_step();
         assert_ended(SESSION_RELEASED);
+        scene_run(11 * NS_PER_SEC);
+        (void)scene_snapshot(1);
+        ck_assert_uint_eq(reads_of_the_dead, 0); /* as long as they have not exited */
+        ck_assert_uint_eq(domain.table->n_skip, 2);
+        p->on_open = q->on_open = NULL;
+        scripted_vanish(&sk, p);
+        scene_step();
+        ck_assert_uint_eq(domain.table->n_skip, 1);
+        scripted_vanish(&sk, q);
+        scene_step();
         ck_assert_uint_eq(domain.table->n_skip, 0);
 }
 END_TEST
