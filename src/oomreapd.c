@@ -110,11 +110,25 @@ static void lock_memory(struct run *run) {
                         "memory could not be locked: under pressure the daemon itself may have to wait for pages");
 }
 
+static const char *psi_words(enum psi_mode mode) {
+        switch (mode) {
+        case PSI_SHORT_WINDOW:
+                return "PSI triggers with windows of 1 s";
+        case PSI_LONG_WINDOW:
+                return "PSI triggers with windows of 2 s (no CAP_SYS_RESOURCE)";
+        case PSI_TIMED:
+                return "PSI read by the timer (no trigger was to be had)";
+        case PSI_ABSENT:
+                return "no PSI on this kernel: thrashing cannot be seen, empty memory can";
+        }
+        return "?";
+}
+
 static void say_started(struct run *run) {
         const struct daemon *d = &run->daemon;
         char note[EVENT_NOTE_MAX];
 
-        snprintf(note, sizeof(note), "oomreapd %s: %s; %s; protects %s%s", OOMREAPD_VERSION, psi_mode_text(d->psi.mode),
+        snprintf(note, sizeof(note), "oomreapd %s: %s; %s; protects %s%s", OOMREAPD_VERSION, psi_words(d->psi.mode),
                  run->options.dry_run ? "dry run, nobody is killed" : "live",
                  d->config.only_cgroup ? "only the cgroup " : "the whole system",
                  d->config.only_cgroup ? d->config.only_cgroup : "");

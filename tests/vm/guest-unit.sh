@@ -27,7 +27,7 @@ field() {
 uname -r
 check "the unit is active" systemctl is-active $unit
 check "systemd-analyze finds the unit good" sh -c "systemd-analyze verify --man=no /usr/lib/systemd/system/$unit"
-check "triggers have short windows" says short-window
+check "triggers have short windows" says "windows of 1 s"
 check "nothing is missing but swap" sh -c "! journalctl -u $unit -o cat | grep -E 'missing|degraded|refused|locked' | grep -v '^.*swap'"
 main=$(systemctl show -p MainPID --value $unit)
 check "its oom_score_adj is -1000" sh -c "[ \$(cat /proc/$main/oom_score_adj) = -1000 ]"
