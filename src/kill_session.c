@@ -65,13 +65,20 @@ static void start_draining(struct kill_domain *d, struct kill_session *s, int64_
         session_move(d, s, SESSION_DRAINING);
 }
 
+/* That it was freed is only seen where some of it came back. */
+static const char *absorbed_why(const struct kill_session *s) {
+        return s->best_gain_bytes >= (int64_t)(s->expected_bytes / 8)
+                       ? "the memory was freed and somebody else took it"
+                       : "its memory is gone, but was not seen to come back";
+}
+
 static void step_draining(struct kill_domain *d, struct kill_session *s, int64_t now_ns) {
         bool still = now_ns - s->last_rise_ns >= DRAIN_STILL_NS || now_ns - s->draining_ns >= DRAIN_LIMIT_NS;
 
         if (gain_suffices(s))
                 kill_finish(d, s, SESSION_RELEASED, "memory is back", now_ns);
         else if (still)
-                kill_finish(d, s, SESSION_ABSORBED, "the memory was freed and somebody else took it", now_ns);
+                kill_finish(d, s, SESSION_ABSORBED, absorbed_why(s), now_ns);
 }
 
 /* Everybody has exited: their memory is back, or a survivor with their fingerprint has it. */

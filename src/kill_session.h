@@ -27,7 +27,7 @@ enum session_state {
         SESSION_DRAINING,
         /* ended: the slot is free again */
         SESSION_RELEASED,
-        SESSION_ABSORBED, /* the memory came back and somebody else took it */
+        SESSION_ABSORBED, /* it is gone, but less than half of the memory was seen to come back */
         SESSION_CANCELLED,
         SESSION_FAILED,    /* no signal could be sent */
         SESSION_TIMED_OUT, /* written off */
