@@ -661,6 +661,70 @@ START_TEST(a_stuck_worker_is_left_behind_and_does_not_stop_the_others) {
 }
 END_TEST
 
+/* While the loop signals, the worker finds nothing that it could take, and goes to sleep. */
+static int signal_while_the_worker_looks(struct kernel *k, int fd, int sig) {
+        if (fd == member[0].handle.fd && sig == SIGKILL) {
+                atomic_store(&gate_open, true);
+                while (!reap_order_done(&other))
+                        nap();
+                for (int i = 0; i < 100; i++)
+                        nap();
+        }
+        return scene.real.pidfd_send_signal(k, fd, sig);
+}
+
+START_TEST(a_worker_is_woken_when_the_loop_has_signalled) {
+        no_log();
+        sk.kernel.process_mrelease = blocked_mrelease;
+        sk.kernel.pidfd_send_signal = signal_while_the_worker_looks;
+        atomic_store(&gate_open, false);
+        ck_assert_int_eq(reap_queue_deinit(&queue), 0);
+        ck_assert_int_eq(reap_queue_init(&queue, &sk.kernel, 1, -1), 0);
+
+        other.member = other_member;
+        add(&order, spawn(300));
+        add(&other, spawn(400));
+        reap_queue_submit(&queue, &other, sk.now_ns);
+        wait_for_busy(1);
+        reap_queue_submit(&queue, &order, sk.now_ns);
+        ck_assert(reap_queue_signal_now(&queue, &order));
+        for (int i = 0; i < 20000 && !reap_order_done(&order); i++)
+                nap();
+        ck_assert(reap_order_done(&order));
+        ck_assert_int_eq(order.result, MRELEASE_REAPED);
+        process_handle_close(&sk.kernel, &other_member[0].handle);
+}
+END_TEST
+
+/* The worker's comparison blocks, and the session gives it up: real threads, no signal. */
+static int blocked_kcmp(struct kernel *k, pid_t a, pid_t b) {
+        while (!atomic_load(&gate_open))
+                nap();
+        return scene.real.kcmp_vm(k, a, b);
+}
+
+START_TEST(a_worker_that_compares_too_long_signals_nobody) {
+        struct scripted_process *p = spawn(300);
+
+        no_log();
+        sk.kernel.kcmp_vm = blocked_kcmp;
+        atomic_store(&gate_open, false);
+        ck_assert_int_eq(reap_queue_deinit(&queue), 0);
+        ck_assert_int_eq(reap_queue_init(&queue, &sk.kernel, 1, -1), 0);
+        add(&order, p);
+        add(&order, scripted_share(&sk, 301, p, "leak"));
+        reap_queue_submit(&queue, &order, sk.now_ns);
+        wait_for_busy(1);
+        ck_assert(reap_order_call_off(&order));
+        atomic_store(&gate_open, true);
+        while (!reap_order_done(&order))
+                nap();
+        ck_assert_uint_eq(sk.signals, 0);
+        ck_assert_int_eq(atomic_load(&order.signalled_ns), 0);
+        ck_assert_int_eq(order.result, MRELEASE_NONE);
+}
+END_TEST
+
 static Suite *reap_queue_suite(void) {
         Suite *s = suite_create("reap_queue");
         TCase *tc = tcase_create("order");
@@ -711,6 +775,8 @@ static Suite *reap_queue_suite(void) {
         tcase_set_timeout(tc, 60);
         tcase_add_checked_fixture(tc, setup, teardown);
         tcase_add_test(tc, loop_and_workers_meet_over_many_orders);
+        tcase_add_test(tc, a_worker_is_woken_when_the_loop_has_signalled);
+        tcase_add_test(tc, a_worker_that_compares_too_long_signals_nobody);
         tcase_add_test(tc, a_stuck_worker_is_left_behind_and_does_not_stop_the_others);
         suite_add_tcase(s, tc);
         return s;
