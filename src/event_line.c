@@ -265,7 +265,7 @@ static void line_outcome(struct text *t, const struct event *e) {
                 text_str(t, " gave ");
                 put_back(t, e);
                 if (e->outcome == SESSION_ABSORBED)
-                        text_str(t, ": somebody else took the rest");
+                        put_why(t, ": ", e);
                 return;
         }
         put_why(t, ": ", e);

@@ -216,7 +216,7 @@ START_TEST(outcome_lines) {
         e.gain_bytes = -5;
         ck_assert_str_eq(line_of(&e),
                          "released: \"stress\" (pid 812) gave nothing back in 9.4 ms (signal to reaped 7.0 ms), "
-                         "expected 2.1 GiB: somebody else took the rest");
+                         "expected 2.1 GiB: the memory was freed and somebody else took it");
         e = outcome_event(SESSION_CANCELLED, "memory has recovered");
         ck_assert_str_eq(line_of(&e), "did not kill \"stress\" (pid 812): memory has recovered");
         e.session_kind = SESSION_ADOPTION;
