@@ -58,8 +58,8 @@ struct daemon {
         size_t unreadable;    /* processes that may not be read even when calm */
         bool prepared;
         int64_t prepared_ns;
-        int64_t prepared_rest_bytes;          /* anonymous memory of everybody who is not held */
-        int64_t hold_until_ns, hold_again_ns; /* a kernel OOM kill was seen */
+        int64_t prepared_rest_bytes;              /* anonymous memory of everybody who is not held */
+        int64_t hold_until_ns, hold_again_ns;     /* a kernel OOM kill was seen */
         int64_t exit_held_since_ns, exit_held_ns; /* of these ten seconds, spent on exits in progress */
         uint64_t oom_kills_seen;
         bool oom_kills_known;

@@ -35,8 +35,8 @@ enum event_kind {
 #define JOURNAL_RING 128
 
 /* Room for any event there can be. */
-#define EVENT_LINE_MAX 3072     /* with its time, prefix and newline below PIPE_BUF: written in one piece */
-#define EVENT_FIELDS_MAX 64     /* iovecs */
+#define EVENT_LINE_MAX 3072 /* with its time, prefix and newline below PIPE_BUF: written in one piece */
+#define EVENT_FIELDS_MAX 64 /* iovecs */
 #define EVENT_FIELDS_BYTES 16384
 
 /* A plain value: nothing in it points anywhere but to static text. */

@@ -6,20 +6,20 @@
 #include "reap_queue.h"
 
 enum feature {
-        FEATURE_PIDFD,        /* pidfd_open */
-        FEATURE_SIGNAL,       /* pidfd_send_signal */
+        FEATURE_PIDFD,  /* pidfd_open */
+        FEATURE_SIGNAL, /* pidfd_send_signal */
         FEATURE_MRELEASE,
         FEATURE_KCMP,
-        FEATURE_ROBUST,       /* get_robust_list and /proc/TID/mem */
-        FEATURE_NICE,         /* the boost */
-        FEATURE_PSI,          /* note: the mode */
+        FEATURE_ROBUST, /* get_robust_list and /proc/TID/mem */
+        FEATURE_NICE,   /* the boost */
+        FEATURE_PSI,    /* note: the mode */
         FEATURE_MEMAVAILABLE,
         FEATURE_SWAP,
-        FEATURE_CGROUP,       /* note: the mode */
+        FEATURE_CGROUP, /* note: the mode */
         FEATURE_MLOCK,
-        FEATURE_OWN_ADJ,      /* our own oom_score_adj is −1000 */
-        FEATURE_OTHERS,       /* other users' processes can be read and signalled (hidepid, CAP_KILL, CAP_SYS_PTRACE) */
-        FEATURE_NOFILE,       /* RLIMIT_NOFILE */
+        FEATURE_OWN_ADJ, /* our own oom_score_adj is −1000 */
+        FEATURE_OTHERS,  /* other users' processes can be read and signalled (hidepid, CAP_KILL, CAP_SYS_PTRACE) */
+        FEATURE_NOFILE,  /* RLIMIT_NOFILE */
         N_FEATURES,
 };
 

@@ -12,7 +12,7 @@
 #include "process_read.h"
 #include "sort.h"
 
-#define WAITING_TIDS_MAX 64       /* threads of a parent that are asked whether they wait for a vfork */
+#define WAITING_TIDS_MAX 64 /* threads of a parent that are asked whether they wait for a vfork */
 
 /* --- the set -------------------------------------------------------------------------- */
 

@@ -5,7 +5,14 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { OPTION_JSON = 256, OPTION_LOG_TARGET, OPTION_FORCE_LEVEL, OPTION_CHECK, OPTION_CHECK_CONFIG, OPTION_PRINT_CONFIG };
+enum {
+        OPTION_JSON = 256,
+        OPTION_LOG_TARGET,
+        OPTION_FORCE_LEVEL,
+        OPTION_CHECK,
+        OPTION_CHECK_CONFIG,
+        OPTION_PRINT_CONFIG
+};
 
 static const struct option long_options[] = {
         {"config", required_argument, NULL, 'c'},

@@ -15,9 +15,10 @@ struct mm_print {
 };
 
 enum {
-        PROCESS_KTHREAD = 1 << 0,         /* PF_KTHREAD, or no mm and child of kthreadd */
-        PROCESS_NO_MM = 1 << 1,           /* zombie, or every thread past exit_mm() */
-        PROCESS_EXITING = 1 << 2,         /* PF_EXITING on the leader (on live_tid, where it has one): not proof of a dying group */
+        PROCESS_KTHREAD = 1 << 0, /* PF_KTHREAD, or no mm and child of kthreadd */
+        PROCESS_NO_MM = 1 << 1,   /* zombie, or every thread past exit_mm() */
+        PROCESS_EXITING =
+                1 << 2, /* PF_EXITING on the leader (on live_tid, where it has one): not proof of a dying group */
         PROCESS_SIGKILL_PENDING = 1 << 3, /* SigPnd or ShdPnd has SIGKILL */
         PROCESS_ZOMBIE_LEADER = 1 << 4,   /* leader gone, threads alive: figures are live_tid's */
         PROCESS_STOPPED = 1 << 5,         /* state T or t */
@@ -59,9 +60,9 @@ struct process {
 struct process_table {
         struct kernel *kernel;
         int proc_fd;
-        bool memory_v1;          /* which line of /proc/PID/cgroup accounts memory */
-        bool want_exe;           /* a rule needs exe */
-        pid_t self;              /* our tgid */
+        bool memory_v1; /* which line of /proc/PID/cgroup accounts memory */
+        bool want_exe;  /* a rule needs exe */
+        pid_t self;     /* our tgid */
         /* Of whom holds less than this in RAM and swap, stage one reads statm alone: anonymous
          * memory, size and text, with page tables estimated; ppid is 0, uid is −1, the name empty.
          * 0: nobody. statm knows no swap, so what all have swapped counts for each. The caller's. */
@@ -119,7 +120,8 @@ bool mm_print_equal(const struct mm_print *a, const struct mm_print *b);
 /* Pure parsers, fuzzed: fill their part of *p. 0 or −EBADMSG for what is truncated, empty
  * or not such a file (then *p is untouched). A kernel thread's status has no Vm lines. */
 int process_parse_status(const char *buf, size_t len, struct process *p);
-int process_parse_statm(const char *buf, size_t len, struct process *p); /* fills what PROCESS_SMALL says, but no flag */
+int process_parse_statm(const char *buf, size_t len,
+                        struct process *p); /* fills what PROCESS_SMALL says, but no flag */
 int process_parse_stat(const char *buf, size_t len, struct process *p);
 
 /* Reads start time, fingerprint and sizes of one pid afresh, outside of any snapshot, to

@@ -95,6 +95,7 @@ enum candidate_reason victim_member_reason(const struct select_input *in, const 
 /* What rules see of a process of the snapshot and its ancestors, itself first. Returns how
  * many were written. */
 #define VICTIM_ANCESTORS 64 /* a bound: a table read while processes come and go may hold a loop */
-size_t victim_rule_chain(const struct process_table *t, const struct process *p, struct rule_subject *chain, size_t cap);
+size_t victim_rule_chain(const struct process_table *t, const struct process *p, struct rule_subject *chain,
+                         size_t cap);
 const char *candidate_reason_text(enum candidate_reason r);
 const char *candidate_class_text(enum candidate_class c);

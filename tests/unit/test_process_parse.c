@@ -274,7 +274,12 @@ START_TEST(statm_tells_sizes) {
 END_TEST
 
 START_TEST(statm_of_something_else_is_refused) {
-        const char *bad[] = {"", "1 2 3", "1 2 3 4", "1 2 3 x 5", "-1 2 3 4 5", "1 2 3 99999999999999999999 5",
+        const char *bad[] = {"",
+                             "1 2 3",
+                             "1 2 3 4",
+                             "1 2 3 x 5",
+                             "-1 2 3 4 5",
+                             "1 2 3 99999999999999999999 5",
                              "1 2 3 4611686018427387904 5"};
 
         for (size_t i = 0; i < ELEMENTS(bad); i++) {
