@@ -149,18 +149,9 @@ static void exec_sharer(struct confined_world *w) {
 
 /* When two members turn out to have different memory nobody knows which of them was meant: the
  * choice is made again, and then the one with the memory dies and the other one lives. */
-static bool kcmp_missing(void) {
-        struct kernel k;
-
-        kernel_system_init(&k);
-        return k.kcmp_vm(&k, getpid(), getpid()) < 0;
-}
-
 START_TEST(a_sharer_that_execs_before_the_signal_lives) {
-        if (kcmp_missing()) {
-                printf("left out: without kcmp nobody looks right before the signal\n");
+        if (world_lacks_kcmp("nobody looks right before the signal"))
                 return;
-        }
         chosen = world_hog("size=200 sharers=1");
         world.on_kcmp_by_worker = exec_sharer;
         world_leave(16 * MIB);

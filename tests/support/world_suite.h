@@ -23,6 +23,17 @@ static inline const struct kill_session *only_session(enum session_state as) {
         return &world.ended[0];
 }
 
+/* What cannot be without kcmp(2) is left out with a word. */
+static inline bool world_lacks_kcmp(const char *so) {
+        struct kernel k;
+
+        kernel_system_init(&k);
+        if (k.kcmp_vm(&k, getpid(), getpid()) == 0)
+                return false;
+        printf("left out: without kcmp %s\n", so);
+        return true;
+}
+
 /* One signal for each of the hog's processes and for nobody else. */
 static inline void assert_only_killed(const struct world_hog *h) {
         ck_assert(hog_gone(h));
