@@ -157,7 +157,7 @@ START_TEST(what_a_second_leak_eats_costs_no_time) {
         ck_assert_int_eq(world.ended[1].state, SESSION_RELEASED);
         ck_assert_int_eq(world.ended[1].victim.pid, second->self.pid);
         ck_assert_int_lt(world.ended[1].signalled_ns - world.ended[0].signalled_ns, NS_PER_SEC);
-        ck_assert(world_said("somebody else took the rest"));
+        ck_assert(world_said("somebody else took it"));
 }
 END_TEST
 
