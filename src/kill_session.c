@@ -69,7 +69,7 @@ static void start_draining(struct kill_domain *d, struct kill_session *s, int64_
 static const char *absorbed_why(const struct kill_session *s) {
         return s->best_gain_bytes >= (int64_t)(s->expected_bytes / 8)
                        ? "the memory was freed and somebody else took it"
-                       : "its memory is gone, but was not seen to come back";
+                       : "its memory is gone, but was not seen to come back: somebody else took it, or it was less";
 }
 
 static void step_draining(struct kill_domain *d, struct kill_session *s, int64_t now_ns) {
