@@ -230,7 +230,6 @@ static int run_daemon(struct run *run, struct config *config) {
                 fprintf(stderr, "oomreapd: refusing to run: %s\n", refusal);
                 return EXIT_NO_PLACE;
         }
-        block_signals();
         if (sd_watchdog_enabled(0, &watchdog_usec) <= 0)
                 watchdog_usec = 0;
         if (target == JOURNAL_TO_JOURNALD && access("/run/systemd/journal/socket", W_OK) < 0)
@@ -263,6 +262,8 @@ static int load(struct run *run, struct config *ret) {
 static int with_config(struct run *run) {
         _cleanup_(config_deinit) struct config config = {0};
 
+        if (run->options.command == COMMAND_RUN)
+                block_signals(); /* from here on they are the loop's */
         if (load(run, &config) < 0)
                 return EXIT_CONFIG;
         switch (run->options.command) {
