@@ -12,10 +12,7 @@
  * an echo (pages coming back after a release), or for a clock that stood still. */
 #include "pressure_policy.h"
 
-/* How far ahead of a falling MemAvailable the lines move: what passes between a tick and the
- * memory of the victim being back (a reaped 2 GB victim takes some 100 ms). */
-#define FALL_AHEAD_MS 200
-#define FALL_AHEAD_MAX_BYTES GIB
+#define KILL_AHEAD_MAX_BYTES GIB
 
 /* Rates over less are noise: the kernel's counters are batched per CPU. */
 #define RATE_INTERVAL_NS (10 * NS_PER_MS)
@@ -111,7 +108,7 @@ static void judge_fall(struct pressure_state *st, const struct pressure_sample *
 /* --- the lines ------------------------------------------------------------------------ */
 
 /* The fall's share is added once to each line and not multiplied with it: it is the way that
- * memory goes in 200 ms, and that is the same from wherever one looks. And no line passes its
+ * memory goes in kill_ahead_ns (between a tick and the memory of the victim being back), and that is the same from wherever one looks. And no line passes its
  * quarter of the base: a program that starts fast on a small machine must not turn all of its
  * memory into "nearly empty". */
 static void set_lines(const struct pressure_settings *set, const struct memory_status *m, uint64_t fall_bytes_per_s,
@@ -120,7 +117,8 @@ static void set_lines(const struct pressure_settings *set, const struct memory_s
 
         plain = permille_of(m->base, set->kill_line_permille);
         plain = MIN_OF(MAX_OF(plain, set->kill_line_min_bytes), set->kill_line_max_bytes);
-        ahead = MIN_OF(scale(fall_bytes_per_s, FALL_AHEAD_MS, 1000), FALL_AHEAD_MAX_BYTES);
+        ahead = scale(fall_bytes_per_s, (uint64_t)set->kill_ahead_ns, (uint64_t)NS_PER_SEC);
+        ahead = MIN_OF(ahead, KILL_AHEAD_MAX_BYTES);
 
         v->kill_line_bytes = MIN_OF(plain + ahead, NO_LINE_ABOVE(m->base, 1));
         v->term_line_bytes = MIN_OF(2 * plain + ahead, NO_LINE_ABOVE(m->base, 2));

@@ -9,6 +9,7 @@ START_TEST(defaults_are_the_design) {
         ck_assert_uint_eq(c.pressure.kill_line_permille, 25);
         ck_assert_uint_eq(c.pressure.kill_line_min_bytes, 24 * MIB);
         ck_assert_uint_eq(c.pressure.kill_line_max_bytes, 300 * MIB);
+        ck_assert_int_eq(c.pressure.kill_ahead_ns, 200 * NS_PER_MS);
         ck_assert_uint_eq(c.pressure.swap_usable_permille, 50);
         ck_assert_uint_eq(c.pressure.stall_permille, 250);
         ck_assert_int_eq(c.pressure.stall_full_ns, 5 * NS_PER_SEC);
@@ -32,7 +33,7 @@ START_TEST(defaults_are_the_design) {
 END_TEST
 
 static const char all_keys[] =
-        "[Pressure]\nKillLine=3.1%\nKillLineMin=32M\nKillLineMax=1G\nSwapUsable=7%\nStall=30%\n"
+        "[Pressure]\nKillLine=3.1%\nKillLineMin=32M\nKillLineMax=1G\nKillAhead=50ms\nSwapUsable=7%\nStall=30%\n"
         "StallFull=2500ms\nThrashAvailable=12%\nThrash=no\n"
         "[Victim]\nMinFree=5M\nOnlyCgroup=/user.slice/a b\n"
         "[Kill]\nTerminate=all\nTerminateTimeout=4s\nTerminateGrowth=1M\nDeadline=10min\n"
@@ -51,6 +52,7 @@ START_TEST(every_key_reaches_its_field) {
         ck_assert_uint_eq(c.pressure.kill_line_permille, 31);
         ck_assert_uint_eq(c.pressure.kill_line_min_bytes, 32 * MIB);
         ck_assert_uint_eq(c.pressure.kill_line_max_bytes, GIB);
+        ck_assert_int_eq(c.pressure.kill_ahead_ns, 50 * NS_PER_MS);
         ck_assert_uint_eq(c.pressure.swap_usable_permille, 70);
         ck_assert_uint_eq(c.pressure.stall_permille, 300);
         ck_assert_int_eq(c.pressure.stall_full_ns, 2500 * NS_PER_MS);
@@ -73,7 +75,7 @@ START_TEST(every_key_reaches_its_field) {
         one = &c.rules.rule[0];
         ck_assert_str_eq(one->name, "one");
         ck_assert_str_eq(one->file, "f");
-        ck_assert_uint_eq(one->line, 25);
+        ck_assert_uint_eq(one->line, 26);
         ck_assert_uint_eq(one->matcher[MATCH_COMM].n, 2);
         ck_assert_str_eq(one->matcher[MATCH_COMM].pattern[1].text, "tmux: server");
         ck_assert_str_eq(one->matcher[MATCH_EXE].pattern[0].text, "/bin/;x");
@@ -120,6 +122,7 @@ END_TEST
 
 START_TEST(out_of_range_is_refused_and_the_range_is_told) {
         assert_refused("[Kill]\nDeadline=0\n", "E f:2 [Kill] Deadline: '0' is not a time from 1s to 10min");
+        assert_refused("[Pressure]\nKillAhead=11s\n", "E f:2 [Pressure] KillAhead: '11s' is not a time from 0 to 10s");
         assert_refused("[Kill]\nDeadline=11min\n", "from 1s to 10min");
         assert_refused("[Kill]\nReapDelay=-1\n", "'-1' is not auto or a time from 0 to 10s");
         assert_refused("[Victim]\nMinFree=0\n", "'0' is not auto or a size from 1 to 1T"); /* 0 would be auto */

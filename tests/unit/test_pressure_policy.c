@@ -23,6 +23,7 @@ static struct world world_new(uint64_t total) {
                 .set = {.kill_line_permille = 25,
                         .kill_line_min_bytes = 24 * MIB,
                         .kill_line_max_bytes = 300 * MIB,
+                        .kill_ahead_ns = 200 * NS_PER_MS,
                         .swap_usable_permille = 50,
                         .stall_permille = 250,
                         .stall_full_ns = 5 * NS_PER_SEC,
@@ -236,6 +237,12 @@ START_TEST(a_fall_moves_the_lines_by_200_ms) {
 
         pass(&w, 100, 0); /* it has stopped */
         ck_assert_uint_eq(w.v.fall_bytes_per_s, 0);
+        ck_assert_uint_eq(w.v.kill_line_bytes, 300 * MIB);
+
+        w.set.kill_ahead_ns = 0;
+        w.m.available -= 100 * MIB;
+        pass(&w, 100, 0);
+        ck_assert_uint_eq(w.v.fall_bytes_per_s, 1000 * MIB);
         ck_assert_uint_eq(w.v.kill_line_bytes, 300 * MIB);
 
         w.m.available += GIB; /* rising is no fall */
