@@ -27,11 +27,15 @@ QUIET_S = 1.0
 QUIET_SHARE = 0.10
 
 
-class SubjectMissing(Exception):
+class SubjectError(Exception):
+    """It cannot be had."""
+
+
+class SubjectMissing(SubjectError):
     """The image does not have it: the entry is skipped, it is not a missed bar."""
 
 
-class SubjectFailed(Exception):
+class SubjectFailed(SubjectError):
     """It is there, but did not start or did not get ready."""
 
 
@@ -98,24 +102,29 @@ class Subject:
     package = None
     program = None
 
-    def __init__(self):
+    def __init__(self, conf_lines=()):
+        self.conf_lines = list(conf_lines)
         self._cgroup = None
         self._base = (0, 0)
 
-    def start(self, conf_lines=()):
-        """Everybody else is stopped first; then this one is configured and started."""
-        if self.program and not os.path.exists(self.program):
-            raise SubjectMissing(f"{self.name} is not in this image ({self.program})")
+    def start(self, timeout=30):
+        """Everybody else is stopped; this one is configured, started and waited for."""
+        if not self.present():
+            raise SubjectMissing(f"{self.name} is not in this image")
         _run("systemctl", "stop", *self._all_units())
-        self.configure(conf_lines)
+        self.configure()
         if not self.unit:
             return
         _run("systemctl", "reset-failed", self.unit, *self.also)
         done = _run("systemctl", "start", *self.also, self.unit)
         if done.returncode != 0:
             raise SubjectFailed(f"{self.name} did not start: {done.stdout}{self._last_words()}")
+        self.ready(timeout)
 
-    def configure(self, conf_lines):
+    def present(self):
+        return not self.program or os.path.exists(self.program)
+
+    def configure(self):
         """Whatever must be written before the start. conf_lines are oomreapd's alone."""
 
     def ready(self, timeout=30):
@@ -145,9 +154,13 @@ class Subject:
             found += [int(pid) for pid in _read(procs).split()]
         return found
 
-    def main_pid(self):
-        """As systemd has it; None when it does not run."""
+    def pid(self):
+        """The main one, as systemd has it; None when it does not run."""
         return int(self._shown("MainPID") or 0) or None
+
+    def active(self):
+        """Nobody is always there."""
+        return not self.unit or self._shown("ActiveState") == "active"
 
     def cpu_ms(self):
         """Processor time since ready(), with that of threads and helpers that have ended."""
@@ -167,10 +180,13 @@ class Subject:
         return int(self._shown("NRestarts") or 0)
 
     def stop(self):
-        """Also after a failed start. The caller has ended the shortage before."""
-        if self.unit:
-            _run("systemctl", "stop", self.unit, *self.also, timeout=120)
+        """Never raises, also after a failed start. The caller has ended the shortage before."""
         self._cgroup = None
+        try:
+            if self.unit:
+                _run("systemctl", "stop", self.unit, *self.also, timeout=120)
+        except (OSError, subprocess.TimeoutExpired):
+            pass    # the next start stops it again, and says so when it cannot
 
     def version(self):
         if not self.package:
@@ -222,20 +238,15 @@ class Oomreapd(Subject):
     name = "oomreapd"
     unit = "oomreapd.service"
 
-    def start(self, conf_lines=()):
-        if self._shown("LoadState") != "loaded":
-            raise SubjectMissing("oomreapd is not installed in this guest")
-        super().start(conf_lines)
+    def present(self):
+        return self._shown("LoadState") == "loaded"
 
-    def configure(self, conf_lines):
-        if conf_lines:
-            _write(OOMREAPD_CONF, conf_text(conf_lines))
+    def configure(self):
+        """Without lines the file must be gone: the entry before may have left one."""
+        if self.conf_lines:
+            _write(OOMREAPD_CONF, conf_text(self.conf_lines))
         elif os.path.exists(OOMREAPD_CONF):
             os.unlink(OOMREAPD_CONF)
-
-    def stop(self):
-        super().stop()
-        self.configure(())
 
     def version(self):
         return _run("oomreapd", "--version").stdout.partition("\n")[0].strip()
@@ -277,7 +288,7 @@ class MetaOomd(Subject):
     package = "oomd"
     program = "/usr/bin/oomd"
 
-    def configure(self, conf_lines):
+    def configure(self):
         rules = meta_rules(_read("/etc/oomd/oomd.json"))
         options = f"--interval 1 --config {META_RULES} --cgroup-fs {CGROUP_ROOT}"
         unit = f'[Service]\nEnvironmentFile=\nEnvironment="DAEMON_OPTS={options}"\n'
@@ -290,6 +301,9 @@ SUBJECTS = {kind.name: kind
             for kind in (Subject, Oomreapd, Earlyoom, SystemdOomd, Nohang, MetaOomd)}
 
 
-def subject(name):
+NAMES = tuple(SUBJECTS)
+
+
+def subject(name, conf_lines=()):
     """A fresh one; KeyError for a name that nobody has."""
-    return SUBJECTS[name]()
+    return SUBJECTS[name](conf_lines)
