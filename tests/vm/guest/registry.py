@@ -1,0 +1,48 @@
+"""The list of scenarios.
+
+Kept apart from what runs them, so that the host can read names, sets and memory sizes without
+a guest. Nothing happens at import but that scenarios enter themselves here.
+"""
+
+SCENARIOS = {}
+
+DEFAULTS = {
+    "sets": ("all",),
+    "need": None,           # items that must die, and no more; None: w.need, or not judged
+    "recover": None,        # a kill can free the memory; default: whenever somebody must die
+    "nobody": False,        # nobody may die
+    "kernel_kills": 0,      # kills of the kernel's own that are in order; None: any number
+    "oomreapd_only": False,
+    "memory": 1024,         # MiB of the guest
+    "timeout": 60,          # seconds
+    "calm_s": 1,            # quiet seconds that still count, after the scenario
+    "image": "base",        # "full" where it needs PostgreSQL, gcc and the like
+}
+
+
+class Scenario:
+    """One scenario: what it does, and what is to be expected of a daemon in it."""
+
+    def __init__(self, name, run, **expected):
+        unknown = set(expected) - set(DEFAULTS)
+        if unknown:
+            raise TypeError(f"scenario {name}: unknown keyword {', '.join(sorted(unknown))}")
+        self.name = name
+        self.run = run
+        self.__dict__.update({**DEFAULTS, **expected})
+        if self.nobody:
+            self.need = 0
+        if self.recover is None:
+            self.recover = bool(self.need)
+
+
+def scenario(name, **expected):
+    """Enters the function under it as a scenario; the keywords are those of DEFAULTS."""
+
+    def enter(run):
+        if name in SCENARIOS:
+            raise ValueError(f"two scenarios are called {name}")
+        SCENARIOS[name] = Scenario(name, run, **expected)
+        return run
+
+    return enter
