@@ -1,20 +1,193 @@
 #!/bin/sh
-# Makes the root image of a Debian 12 with systemd, once; cached between runs. image.sh DIR
+# Makes what a guest is booted from, once; kept in a cache between runs. image.sh CACHE THING...
+#
+#   base, full     root images of Debian 12 (ext4, raw): root-base.img, root-full.img; full has
+#                  the other daemons, the servers and the compiler besides
+#   6.1 6.12 sid   kernels of Debian 12, 13 and sid with an initramfs of our own and the few
+#                  modules that guests need: kernel-NAME/{vmlinuz,initrd,modules/,version}
+#   disks          frz.img, swap.img, slow.img: what is frozen, swapped to, read slowly
+#   qemu           a QEMU newer than the suite's, where backports has one: qemu/run
 set -eu
-dir=$1
-packages=systemd,systemd-sysv,udev,dbus,linux-image-amd64,libinih1,libcgroup2,libsystemd0,procps,util-linux,kmod
+scripts=$(dirname "$0")/../../scripts
+. "$scripts/lib.sh"
+. "$scripts/vm-lib.sh"
+cache=$1
+shift
+need_packages mmdebstrap debian-archive-keyring e2fsprogs util-linux kmod cpio xz-utils gzip
+mkdir -p "$cache"
+cache=$(cd "$cache" && pwd)
 
-mkdir -p "$dir"
-[ -f "$dir/root.tar" ] && [ -f "$dir/vmlinuz" ] && exit 0
-work=$(mktemp -d "$dir/work.XXXXXX")
-trap 'rm -rf "$work"' EXIT
-mmdebstrap --quiet --variant=minbase --include="$packages" \
-        --customize-hook='echo guest >"$1/etc/hostname"' \
-        --customize-hook='chroot "$1" passwd -d root >/dev/null' \
-        --customize-hook='rm -rf "$1/var/cache/apt" "$1/var/lib/apt/lists" "$1/usr/share/doc" "$1/usr/share/locale"' \
-        --customize-hook='systemctl --root="$1" mask getty@tty1.service serial-getty@ttyS0.service apt-daily.timer >/dev/null 2>&1' \
-        bookworm "$work/root.tar"
-tar -C "$work" -xf "$work/root.tar" --wildcards './boot/vmlinuz-*' './boot/initrd.img-*'
-mv "$work"/boot/vmlinuz-* "$dir/vmlinuz"
-mv "$work"/boot/initrd.img-* "$dir/initrd.img"
-mv "$work/root.tar" "$dir/root.tar"
+# Two runs beside each other must not make the same thing twice.
+exec 9>"$cache/lock"
+flock 9
+work=$(mktemp -d "$cache/make.XXXXXX")
+trap 'rm -rf --one-file-system "$work"' EXIT
+
+base_packages=systemd,systemd-sysv,udev,dbus,libpam-systemd,python3,libinih1,libcgroup2,libsystemd0,libproc2-0,procps,util-linux,kmod,e2fsprogs
+full_packages=$base_packages,earlyoom,systemd-oomd,nohang,oomd,postgresql,redis-server,gcc,libc6-dev
+
+# None of these is asked about by what runs in the guest; each costs seconds of its boot.
+masked="getty@.service serial-getty@.service getty.target systemd-timesyncd.service e2scrub_reap.service
+        e2scrub_all.timer apt-daily.timer apt-daily-upgrade.timer dpkg-db-backup.timer fstrim.timer man-db.timer
+        logrotate.timer systemd-networkd-wait-online.service systemd-random-seed.service
+        systemd-update-utmp.service systemd-update-utmp-runlevel.service"
+# Installed to be measured; the runner starts what an entry wants.
+stopped="earlyoom.service systemd-oomd.service systemd-oomd.socket nohang.service nohang-desktop.service oomd.service
+        postgresql.service redis-server.service nftables.service"
+
+# Removes everything of a root tree that only costs room, and silences what must not run by itself.
+root_settle() {
+        root=$1
+        echo guest >"$root/etc/hostname"
+        # Not the first boot: systemd would enable again what is disabled below.
+        echo 6f6f6d7265617064766d677565737431 >"$root/etc/machine-id"
+        # root has no password: a look into the guest needs none.
+        sed -i 's/^root:[^:]*:/root::/' "$root/etc/shadow"
+        echo '/dev/vda / ext4 rw,noatime 0 0' >"$root/etc/fstab"
+        for unit in $masked; do
+                ln -sf /dev/null "$root/etc/systemd/system/$unit"
+        done
+        for unit in $stopped; do
+                [ ! -e "$root/lib/systemd/system/$unit" ] || systemctl --root="$root" --quiet disable "$unit" 2>/dev/null || :
+        done
+        rm -rf "$root/var/cache/apt" "$root/var/lib/apt/lists" "$root/usr/share/doc" "$root/usr/share/locale" \
+                "$root/usr/share/man"
+        mkdir -p "$root/var/log/journal" "$root/opt/vm"
+}
+
+make_root() {
+        name=$1
+        packages=$2
+        root=$work/root-$name
+        suite=$(vm_guest_suite)
+        mmdebstrap --quiet --variant=minbase --include="$packages" --aptopt='APT::Install-Recommends "false"' \
+                "$suite" "$root" "deb [signed-by=$vm_keyring] $(vm_mirror) $suite main"
+        root_settle "$root"
+        mke2fs -q -t ext4 -O ^has_journal,^metadata_csum -E lazy_itable_init=0 -d "$root" "$work/root.img" 4G
+        mv "$work/root.img" "$cache/root-$name.img"
+}
+
+# The guests' userland is the same on every host and under every kernel.
+vm_guest_suite() {
+        echo bookworm
+}
+
+guest_modules="zram lz4 lz4hc lzo lzo-rle zstd 842 deflate zsmalloc fuse loop autofs4 configfs overlay binfmt_misc virtio_rng"
+boot_modules="virtio_pci virtio_blk crc32c_generic ext4"
+
+# Copies module files, unpacked, with what they need, in the order of loading; prints their paths.
+modules_take() {
+        tree=$1
+        version=$2
+        into=$3
+        shift 3
+        for module in "$@"; do
+                modprobe -d "$tree" -S "$version" --show-depends "$module" 2>/dev/null || :
+        done | awk '$1 == "insmod" && !seen[$2]++ { print $2 }' | while read -r file; do
+                name=${file#"$tree"}
+                name=${name#/}
+                name=${name#usr/}
+                plain=${name%.xz}
+                mkdir -p "$into/$(dirname "$plain")"
+                case $file in
+                *.xz) xz -dc "$file" >"$into/$plain" ;;
+                *) cp "$file" "$into/$plain" ;;
+                esac
+                echo "$plain"
+        done
+}
+
+# A shell script in an initramfs: Debian's own takes half a minute of a guest without hardware help.
+make_initrd() {
+        tree=$1
+        version=$2
+        to=$3
+        init=$work/initrd
+        rm -rf "$init"
+        mkdir -p "$init/bin" "$init/dev" "$init/proc" "$init/sys" "$init/root"
+        suite_open "$cache/apt-$(vm_guest_suite)" "$(vm_guest_suite)"
+        [ -x "$work/busybox/bin/busybox" ] || suite_unpack "$work/busybox" busybox-static
+        cp "$work/busybox/bin/busybox" "$init/bin/"
+        # shellcheck disable=SC2086
+        modules_take "$tree" "$version" "$init" $boot_modules >"$init/modules"
+        cat >"$init/init" <<'I'
+#!/bin/busybox sh
+export PATH=/bin
+/bin/busybox --install -s /bin
+mount -t devtmpfs dev /dev
+mount -t proc proc /proc
+mount -t sysfs sys /sys
+while read -r module; do insmod /$module; done </modules
+n=0
+while [ ! -b /dev/vdb ] && [ $n -lt 100 ]; do sleep 0.1; n=$((n + 1)); done
+mount -t ext4 -o rw,noatime /dev/vda /root
+# What this run brings along: the project as installed, the workloads, the plan.
+tar -C /root -xf /dev/vdb
+umount /proc /sys
+mount --move /dev /root/dev
+exec switch_root /root /sbin/init
+I
+        chmod +x "$init/init"
+        (cd "$init" && find . | LC_ALL=C sort | cpio --quiet -o -H newc) | gzip -1 >"$to"
+}
+
+make_kernel() {
+        name=$1
+        case $name in
+        6.1) suite=bookworm ;;
+        6.12) suite=trixie ;;
+        sid) suite=sid ;;
+        esac
+        suite_open "$cache/apt-$suite" $suite
+        # sid has split its packages into image, binary and modules; which of them there are is asked.
+        packages=$(suite_apt cache depends --recurse --no-recommends --no-suggests --no-conflicts --no-breaks \
+                --no-replaces --no-enhances linux-image-amd64 |
+                sed -nE 's/^ *(PreDepends: |Depends: )?(linux-(image|binary|modules)-[0-9][^ ]*)$/\2/p' | sort -u |
+                grep -v -- -unsigned || :)
+        tree=$work/kernel
+        rm -rf "$tree"
+        # shellcheck disable=SC2086
+        suite_unpack "$tree" $packages
+        # Since trixie the modules are below /usr/lib; kmod here looks below /lib.
+        [ -e "$tree/lib" ] || ln -s usr/lib "$tree/lib"
+        version=$(basename "$(ls -d "$tree"/lib/modules/*)")
+        depmod -b "$tree" "$version"
+        out=$work/kernel-$name
+        mkdir "$out"
+        # shellcheck disable=SC2086
+        modules_take "$tree" "$version" "$out/modules" $boot_modules $guest_modules >/dev/null
+        for list in modules.order modules.builtin modules.builtin.modinfo; do
+                cp "$tree/lib/modules/$version/$list" "$out/modules/lib/modules/$version/"
+        done
+        depmod -b "$out/modules" "$version"
+        make_initrd "$tree" "$version" "$out/initrd"
+        for file in "$tree/boot/vmlinuz-$version" "$tree/lib/modules/$version/vmlinuz"; do
+                [ ! -e "$file" ] || cp "$file" "$out/vmlinuz"
+        done
+        echo "$version" >"$out/version"
+        rm -rf "$cache/kernel-$name"
+        mv "$out" "$cache/kernel-$name"
+}
+
+make_disks() {
+        mke2fs -q -t ext4 "$work/frz.img" 256M
+        truncate -s 1G "$work/swap.img"
+        mkswap -q "$work/swap.img"
+        mkdir "$work/slow"
+        # Real blocks of noise: an extent never written is read without I/O.
+        head -c 600M /dev/urandom >"$work/slow/data"
+        mke2fs -q -t ext4 -m 0 -d "$work/slow" "$work/slow.img" 700M
+        rm -r "$work/slow"
+        mv "$work/frz.img" "$work/swap.img" "$work/slow.img" "$cache/"
+}
+
+for thing in "$@"; do
+        case $thing in
+        base) [ -f "$cache/root-base.img" ] || make_root base "$base_packages" ;;
+        full) [ -f "$cache/root-full.img" ] || make_root full "$full_packages" ;;
+        6.1 | 6.12 | sid) [ -f "$cache/kernel-$thing/version" ] || make_kernel "$thing" ;;
+        qemu) ;;
+        disks) [ -f "$cache/slow.img" ] || make_disks ;;
+        *) echo "image.sh: '$thing' is nothing that can be made" >&2; exit 2 ;;
+        esac
+done
