@@ -20,6 +20,10 @@ DEFAULTS = {
 }
 
 
+class Skip(Exception):
+    """Raised by a scenario that cannot be had here; its text says why."""
+
+
 class Scenario:
     """One scenario: what it does, and what is to be expected of a daemon in it."""
 

@@ -5,14 +5,17 @@ Runs on the host too (to list them), so nothing is done at import.
 
 from registry import SCENARIOS, Scenario, scenario
 
+import scenarios_unit
 import scenarios_leaks
 import scenarios_swap
 import scenarios_hard
 import scenarios_calm
+import scenarios_servers
 
 __all__ = ["SCENARIOS", "Scenario", "in_set", "scenario"]
 
-MODULES = (scenarios_leaks, scenarios_swap, scenarios_hard, scenarios_calm)
+MODULES = (scenarios_unit, scenarios_leaks, scenarios_swap, scenarios_hard, scenarios_calm,
+           scenarios_servers)
 
 
 def in_set(name):

@@ -1,0 +1,227 @@
+"""Leaks: one program, or several, take the memory until there is none.
+
+Each differs from the plain one in a single thing that has made killers fail: memory that other
+processes share, that swap cannot take, a victim that cannot run or cannot exit, a crowd to
+search through. Somebody must die in all of them, and it is always clear who.
+"""
+
+import os
+import time
+
+from registry import scenario
+from system import cgroup_pids, read, write
+
+EVERYWHERE = ("short", "all", "compare")
+STEADY = 80  # MiB/s: slow enough for everybody to see it coming
+
+
+def leak(w, *args, rate=STEADY, **how):
+    """The leak that is to die."""
+    how = {"name": "leak", "role": "hog", **how}
+    return w.load("leak", "--rate", rate, *args, **how)
+
+
+def die_and_settle(w, *hogs, timeout=30):
+    """Until they are dead and memory is back; the bars judge, so nothing is raised."""
+    w.wait_dead(*hogs, timeout=timeout)
+    w.wait_calm(1, 10)
+
+
+def all_gone(w, hog):
+    w.expect(w.until(lambda: not cgroup_pids(hog.cgroup), 5), f"nothing is left of {hog.name}")
+
+
+def fall_rate(w, hog, timeout=30):
+    """How fast MemAvailable falls to a tenth of memory, in MiB/s, seen from outside."""
+    begin = w.mem_available()
+    w.wait_low(begin - w.total_mib / 20, timeout)
+    first, first_at = w.mem_available(), time.monotonic()
+    w.until(lambda: not hog.alive() or w.mem_available() < w.total_mib / 8, timeout, 0.001)
+    last, last_at = w.mem_available(), time.monotonic()
+    return (first - last) / max(last_at - first_at, 0.001)
+
+
+@scenario("steady-leak", sets=EVERYWHERE, need=1, timeout=60)
+def steady_leak(w):
+    """The plain case: 80 MiB/s."""
+    w.innocents()
+    die_and_settle(w, leak(w))
+
+
+@scenario("fast-leak", sets=EVERYWHERE, need=1, timeout=60)
+def fast_leak(w):
+    """As fast as the machine can: both CPUs do nothing but take memory."""
+    w.innocents()
+    hog = leak(w, "--threads", 2, rate=0, wait=False)
+    w.note(f"leaked at {fall_rate(w, hog):.0f} MiB/s")
+    die_and_settle(w, hog)
+
+
+@scenario("shared-mm-leak", sets=EVERYWHERE, need=1, timeout=60)
+def shared_mm_leak(w):
+    """Three other processes share its memory: it comes back only when all four are dead."""
+    w.innocents()
+    hog = leak(w, "--sharers", 3)
+    die_and_settle(w, hog)
+    all_gone(w, hog)
+
+
+@scenario("mlocked-leak", sets=("all", "compare"), need=1, timeout=60)
+def mlocked_leak(w):
+    """Its memory is locked, so that there is nothing to reclaim and everything to reap."""
+    w.innocents()
+    die_and_settle(w, leak(w, "--mlock"))
+
+
+@scenario("vfork-leak", sets=("all", "compare"), need=1, timeout=60)
+def vfork_leak(w):
+    """There is nearly always a child between vfork and exec: to kill only the parent frees
+    nothing, and to score the child by its memory would count it twice."""
+    w.innocents()
+    hog = leak(w, "--vfork")
+    die_and_settle(w, hog)
+    all_gone(w, hog)
+
+
+@scenario("throttled-leak", sets=EVERYWHERE, need=1, timeout=80)
+def throttled_leak(w):
+    """It gets 1 % of a CPU from the moment before memory is short: by itself it would take
+    seconds to exit. The short leak before it makes the throttled one the largest by far."""
+    w.innocents()
+    hog = leak(w)
+    w.wait_low(w.kill_line_mib + 30, 30)
+    if hog.alive():
+        write(f"{hog.cgroup}/cpu.max", "1000 100000")
+        pusher = w.load("leak", "--rate", 20, "--hold-at", 60, name="pusher")
+        w.until(lambda: w.mem_available() > w.total_mib / 10, 20, 0.02)
+        w.expect(pusher.alive(), "the small one that tipped it over lives")
+    w.wait_calm(1, 10)
+
+
+@scenario("frozen-leak", sets=("all", "compare"), need=1, timeout=80)
+def frozen_leak(w):
+    """A frozen cgroup holds nearly all memory, a small program asks for the rest: the frozen
+    one has to die although it cannot run, not the one that can."""
+    w.innocents()
+    size = int(w.mem_available() - w.kill_line_mib - 45)
+    hog = leak(w, "--hold-at", size, rate=200)
+    w.until(lambda: not hog.alive() or hog.rss_mib() > size - 4, 30, 0.02)
+    if hog.alive():
+        w.expect(w.freeze(hog), "the leak is frozen")
+    w.load("leak", "--rate", 15, "--hold-at", 90, name="pusher")
+    die_and_settle(w, hog)
+
+
+@scenario("stuck-leak", sets=EVERYWHERE, need=1, timeout=80)
+def stuck_leak(w):
+    """One of its threads writes to a frozen file system and waits where no signal gets it: the
+    process cannot exit, its memory comes back only to who takes it away."""
+    w.innocents()
+    where = w.mount("frz")
+    hog = leak(w, "--stuck-write", f"{where}/stuck")
+    w.fsfreeze(where)
+    w.expect(w.until(lambda: stuck_threads(hog), 10, 0.02), "a thread is stuck")
+    w.wait_back(30)
+
+
+def stuck_threads(item):
+    """Threads in uninterruptible sleep."""
+    task = f"/proc/{item.pid}/task"
+    try:
+        states = [read(f"{task}/{tid}/stat").rpartition(")")[2][1:2] for tid in os.listdir(task)]
+    except OSError:
+        return 0
+    return states.count("D")
+
+
+@scenario("family-leak", sets=("all", "compare"), need=1, timeout=80)
+def family_leak(w):
+    """A parent and its children, none of them large, take all memory together. They count as
+    one: it is one item that dies, with as many of its processes as it takes."""
+    w.innocents()
+    children = 12
+    each = int(w.mem_available() * 1.2 / children)
+    w.load("family", "--children", children, "--each", each, "--rate", STEADY / children,
+           name="family", role="hog")
+    w.wait_back(40)
+
+
+@scenario("many-hogs", sets=EVERYWHERE, recover=False, timeout=120)
+def many_hogs(w):
+    """24 programs of one size want a quarter more than there is, then stop growing. Several
+    have to die, and the last kill must still have been needed: had that one lived, what is
+    available in the end would be below the kill line."""
+    count, rate = 24, 2.5
+    w.innocents((4, 12, 24))
+    each = int(w.mem_available() * 1.25 / count)
+    hogs = [w.load("leak", "--rate", rate, "--hold-at", each, name=f"hog-{n}", role="either")
+            for n in range(count)]
+    w.until(lambda: all(not h.alive() or h.rss_mib() > each - 1 for h in hogs), 60, 0.2)
+    w.wait_calm(1, 3)
+    dead = [h for h in hogs if not h.alive()]
+    available = w.mem_available()
+    # The daemon looks ahead while memory falls: its line is higher by 200 ms of the fall.
+    line = w.kill_line_mib + rate * (count - len(dead)) * 0.2
+    spare = available - each > line
+    w.need = max(len(dead) - (1 if spare else 0), 1)
+    w.expect(available > w.kill_line_mib, "enough have died")
+    w.note(f"{len(dead)} of {count} hogs of {each} MiB died, {available:.0f} MiB available in "
+           f"the end, line {line:.0f} MiB: the last kill was {'not ' if spare else ''}needed")
+
+
+@scenario("idle-crowd-leak", sets=("all", "compare"), need=1, memory=4096, timeout=180)
+def idle_crowd_leak(w):
+    """3,000 processes that sleep, to be searched through while a leak eats the machine."""
+    w.innocents()
+    w.load("crowd", "--n", 3000, name="crowd", ready_timeout=90)
+    die_and_settle(w, leak(w, rate=300), timeout=60)
+
+
+@scenario("two-leaks", sets=EVERYWHERE, need=2, timeout=80)
+def two_leaks(w):
+    """The second one eats what the first kill gives back: two kills, one after the other."""
+    w.innocents()
+    hogs = [leak(w, rate=STEADY / 2, name=name) for name in ("leak-a", "leak-b")]
+    die_and_settle(w, *hogs, timeout=40)
+
+
+def at_size(memory, rate, *args):
+    """The plain leak on a machine of another size."""
+
+    def run(w):
+        w.innocents()
+        die_and_settle(w, leak(w, *args, rate=rate), timeout=60)
+
+    run.__doc__ = f"A leak on {memory} MiB."
+    return run
+
+
+for _memory in (512, 4096):
+    scenario(f"guest-{_memory}", need=1, memory=_memory, timeout=120)(
+        at_size(_memory, _memory // 12))
+    scenario(f"guest-{_memory}-fast", need=1, memory=_memory, timeout=120)(
+        at_size(_memory, 0, "--threads", 2))
+
+
+@scenario("user-leak", sets=("all",), need=1, timeout=60)
+def user_leak(w):
+    """A user's program is asked first, and goes."""
+    w.innocents()
+    hog = leak(w, rate=20, user_slice=True)
+    die_and_settle(w, hog, timeout=60)
+    if w.subject == "oomreapd":
+        w.expect(hog.signal == 15, "SIGTERM was enough")
+
+
+@scenario("user-leak-deaf", sets=("all",), need=1, timeout=60)
+def user_leak_deaf(w):
+    """It is asked first and does not listen: the same one gets SIGKILL, in time."""
+    w.innocents()
+    argv = ["/usr/bin/env", "--ignore-signal=TERM", "/usr/local/bin/vm_load", "leak",
+            "--rate", "20"]
+    hog = w.spawn(argv, name="leak", role="hog", ready="ready", user_slice=True)
+    die_and_settle(w, hog, timeout=60)
+    if w.subject == "oomreapd":
+        w.expect(hog.signal == 9, "SIGKILL followed")
+        asked = [r for r in w.journal() if "SIGTERM" in r.get("MESSAGE", "")]
+        w.expect(asked, "it was asked before")

@@ -8,7 +8,7 @@ import os
 import time
 
 from item import INNOCENT_ROLES, Item, Watcher
-from registry import scenario
+from registry import Skip, scenario
 from system import (MIB, OUT_DIR, Journal, KernelLog, System, cgroup_pids, meminfo, read, run,
                     vmstat, write)
 
@@ -22,10 +22,6 @@ CHANGING_KINDS = ("storm", "bomb")  # their processes come and go
 
 class ScenarioTimeout(Exception):
     """The scenario's time is up."""
-
-
-class Skip(Exception):
-    """The scenario cannot be had here; its text says why."""
 
 
 def start_delegated(unit, cgroup, slice_name):
@@ -77,8 +73,8 @@ class World(System):
     def load(self, kind, *args, name=None, **how):
         """Starts `vm_load KIND ARGS` and waits until it is ready; see spawn() for the rest."""
         how.setdefault("steady", kind not in CHANGING_KINDS and "--vfork" not in args)
-        return self.spawn([VM_LOAD, kind, *map(str, args)], name=name or kind, ready="ready",
-                          **how)
+        how.setdefault("ready", "ready")
+        return self.spawn([VM_LOAD, kind, *map(str, args)], name=name or kind, **how)
 
     def spawn(self, argv, name, role="innocent", ready=None, wait=True, ready_timeout=60,
               steady=True, unit=None, user_slice=False, **how):
