@@ -139,10 +139,10 @@ make_kernel() {
         sid) suite=sid ;;
         esac
         suite_open "$cache/apt-$suite" $suite
-        # sid has split its packages into image, binary and modules; which of them there are is asked.
+        # sid has split its packages into image, binary, modules and base; which of them there are is asked.
         packages=$(suite_apt cache depends --recurse --no-recommends --no-suggests --no-conflicts --no-breaks \
                 --no-replaces --no-enhances linux-image-amd64 |
-                sed -nE 's/^ *(PreDepends: |Depends: )?(linux-(image|binary|modules)-[0-9][^ ]*)$/\2/p' | sort -u |
+                sed -nE 's/^ *(PreDepends: |Depends: )?(linux-(image|binary|modules|base)-[0-9][^ ]*)$/\2/p' | sort -u |
                 grep -v -- -unsigned || :)
         tree=$work/kernel
         rm -rf "$tree"
