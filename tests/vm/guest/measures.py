@@ -1,0 +1,399 @@
+"""From what the meter saw to the numbers that daemons are compared by.
+
+In: a meter's directory, the scenario's items, for oomreapd its journal records. Out: a dict of
+plain values (times in ms, memory in MiB; None: not to be told from what was seen). Pure but for
+reading the files; runs on the host as in the guest. Every definition stands at the function that
+computes it, together with what it cannot tell. Nothing but trigger_to_* depends on a daemon's
+own words, and nothing here judges: bars are made elsewhere.
+"""
+
+import bisect
+import csv
+import json
+import os
+from collections import namedtuple
+
+import signals
+
+LOW_PERMILLE = 100         # MemAvailable below a tenth of MemTotal
+LOW_SWAP_PERMILLE = 100    # and usable swap at most a tenth of all swap
+LINE_PERMILLE = 25         # the kill line of oomreapd's defaults
+RUN_WINDOW_NS = 30_000_000_000     # what comes back later has another cause
+VICTIM_WINDOW_NS = 10_000_000_000
+NOISE_KB = 8 * 1024
+PAUSE_NS = 500_000_000     # no sample for so long: the whole machine stood still
+LONG_STALL_MS = 100
+SIGNALS_KEPT = 40
+
+Sample = namedtuple("Sample", "ns avail free swapfree some full oom swaptotal anon")
+Beat = namedtuple("Beat", "ns late_ns")
+
+
+class Dump:
+    """What a meter left behind; a file that is missing counts as empty."""
+
+    def __init__(self, directory):
+        self.directory = directory
+        self.meta = json.loads(self._text("meta.json") or "{}")
+        self.samples = [Sample(*map(int, row)) for row in self._rows("samples.csv")]
+        self.beats = [Beat(int(row[0]), int(row[1]) * 1000) for row in self._rows("beats.csv")]
+        self.events = signals.parse_trace(self._text("trace.txt"))
+        self.tasks = signals.parse_tasks(self._text("tasks.txt"))
+        self.machine_kills, self.memcg_kills = signals.kernel_log_kills(self._text("kmsg.txt"))
+        self.total_kb = self.meta.get("mem_total_kb", 0)
+
+    def _text(self, name):
+        try:
+            with open(os.path.join(self.directory, name), encoding="utf-8",
+                      errors="replace", newline="\n") as file:
+                return file.read()
+        except FileNotFoundError:
+            return ""
+
+    def _rows(self, name):
+        return list(csv.reader(self._text(name).splitlines()[1:]))
+
+    def at(self, ns):
+        """The last sample taken at or before `ns`, else the first there is."""
+        i = bisect.bisect_right(self.samples, ns, key=lambda sample: sample.ns)
+        return self.samples[max(i - 1, 0)]
+
+    def between(self, start_ns, end_ns):
+        return [sample for sample in self.samples if start_ns < sample.ns <= end_ns]
+
+
+def measures(directory, items, subject, journal=None, subject_pid=None, subject_pids=(),
+             need=None, **_):
+    """All measures of one entry. `items`: dicts with name, role, pid, and pids where known."""
+    dump = Dump(directory)
+    items = with_heartbeat(items, dump)
+    fired = signals.shots(dump.events, dump.tasks,
+                          roots_of(dump, items, [subject_pid, *subject_pids]))
+    hits = [shot for shot in fired if is_hit(shot)]
+    made = {"subject": subject}
+    made.update(trust(dump))
+    made.update(kills(hits, items, need))
+    made.update(kernel_kills(dump))
+    made.update(lost_innocents(hits, items, dump))
+    if dump.samples:
+        made.update(memory_levels(dump))
+        made.update(pressure(dump))
+        made.update(times_to_back(dump, hits, items))
+    made.update(stalls(dump))
+    made.update(daemon_cost(dump))
+    made.update(told_by_journal(journal if subject == "oomreapd" else None))
+    made["signals"] = [shot_text(shot, dump) for shot in fired
+                       if shot.by not in ("runner", "own")][:SIGNALS_KEPT]
+    return made
+
+
+def ms(ns):
+    return None if ns is None else round(ns / 1e6, 1)
+
+
+def mib(kb):
+    return round(kb / 1024, 1)
+
+
+def with_heartbeat(items, dump):
+    """The items, the meter's heartbeat among them as an innocent."""
+    beat = dump.meta.get("heartbeat")
+    rest = [item for item in items if item["name"] != "heartbeat" or item.get("pid")]
+    if not beat or any(item["name"] == "heartbeat" for item in rest):
+        return rest
+    return rest + [{"name": "heartbeat", "role": "innocent", "pid": beat["pid"]}]
+
+
+def roots_of(dump, items, subject_pids):
+    """pid → what it and its descendants belong to. Items are the runner's children, so are
+    perhaps the daemon's: the nearest root wins, see signals.Ancestry."""
+    roots = {}
+    for key in ("runner_pid", "meter_pid"):
+        if dump.meta.get(key):
+            roots[dump.meta[key]] = ("runner",)
+    for item in items:
+        for pid in [item.get("pid"), *(item.get("pids") or ())]:
+            if pid:
+                roots[pid] = ("item", item["name"])
+    watched = [pid for when in ("watch_before", "watch_after")
+               for pid in dump.meta.get(when, {}).get("pids", ())]
+    for pid in [*subject_pids, *watched]:
+        if pid:
+            roots[pid] = ("subject",)
+    return roots
+
+
+def is_hit(shot):
+    """A signal that took (or asked for) a life: SIGKILL or SIGTERM, taken by a process that was
+    not dying yet, sent by the daemon under test, by somebody else, or by the kernel's OOM killer.
+    A process's own abort, signals within an item, of its dying parent (PDEATHSIG) and of the test
+    itself are none. It cannot tell whether a SIGTERM was obeyed."""
+    return shot.fresh and shot.by in ("subject", "other", "kernel")
+
+
+def trust(dump):
+    """How far the rest can be believed: trace_lost (events overwritten: counts are lower bounds),
+    log_lost, and how late the sampler itself came (paused_ms: the time in gaps of 500 ms and more,
+    in which the machine as a whole did not run)."""
+    meta = dump.meta
+    return {"traced": bool(meta.get("trace")) and bool(dump.events),
+            "trace_lost": meta.get("trace_lost", 0), "log_lost": meta.get("log_lost", 0),
+            "paused_ms": ms(sum(end - start for start, end in pauses(dump.samples))),
+            "sampler_worst_gap_ms": ms(max((b.ns - a.ns for a, b in pairs(dump.samples)),
+                                           default=0)),
+            "meter_cpu_ms": meta.get("meter_cpu_ms")}
+
+
+def pairs(samples):
+    return zip(samples, samples[1:])
+
+
+def pauses(samples):
+    return [(a.ns, b.ns) for a, b in pairs(samples) if b.ns - a.ns >= PAUSE_NS]
+
+
+def kills(hits, items, need):
+    """kills_made: distinct items of which a process was hit by userland (the daemon under test,
+    or others such as PID 1), however many processes the item has and however many signals they
+    got; items whose role is noise are left out. kills_by tells them apart; processes_signalled
+    counts the processes. items_hit_by_kernel: the same for the kernel's OOM killer, machine's and
+    memcg's alike. needless_kills: those beyond `need` (None where that is not known).
+    A kill of an item that would have died anyhow counts; an item that ends for want of a sibling
+    that was killed does not."""
+    noise = {item["name"] for item in items if item.get("role") == "noise"}
+    hits = [shot for shot in hits if shot.item and shot.item not in noise]
+    by = {who: sorted({shot.item for shot in hits if shot.by == who})
+          for who in ("subject", "other", "kernel")}
+    mine = [shot for shot in hits if shot.by != "kernel"]
+    made = len({shot.item for shot in mine})
+    return {"kills_made": made,
+            "kills_by": {who: len(names) for who, names in by.items()},
+            "items_hit": sorted({shot.item for shot in mine}),
+            "items_hit_by_kernel": by["kernel"],
+            "processes_signalled": len({shot.target for shot in mine}),
+            "needless_kills": None if need is None else max(0, made - need)}
+
+
+def kernel_kills(dump):
+    """kernel_oom_kills: processes killed by the machine's OOM killer; kernel_memcg_kills: by that
+    of a memory cgroup. Their sum is the step of vmstat's oom_kill, which is exact and knows no
+    kinds; memcg kills are those that the kernel's log names, the rest is the machine's. Where
+    parts of the log were lost (log_lost), memcg kills may pass for the machine's. A task that was
+    dying already and only got leave to use the reserves is no kill."""
+    if not dump.samples:
+        return {"kernel_oom_kills": None, "kernel_memcg_kills": None}
+    step = dump.samples[-1].oom - dump.samples[0].oom
+    memcg = min(step, len(dump.memcg_kills))
+    return {"kernel_oom_kills": step - memcg, "kernel_memcg_kills": memcg}
+
+
+def lost_innocents(hits, items, dump):
+    """innocents_lost: items whose role is innocent or never, of which a process was hit by the
+    daemon, by others or by the kernel, and processes of no item at all (system services) hit by
+    the daemon or by the machine's OOM killer. The heartbeat is one of the items. It does not see
+    an innocent that died of something else (a lost peer, SIGBUS): the runner does, by its status.
+    """
+    roles = {item["name"]: item.get("role") for item in items}
+    names = {shot.item for shot in hits if roles.get(shot.item) in ("innocent", "never")}
+    memcg = set(dump.memcg_kills)
+    names |= {f"outside:{shot.target_comm}" for shot in hits
+              if not shot.item and shot.by in ("subject", "kernel") and shot.target not in memcg}
+    return {"innocents_lost": len(names), "innocents_lost_names": sorted(names)}
+
+
+def is_low(sample, total_kb):
+    """Short of memory: MemAvailable below 10 % of MemTotal, and usable swap at most 10 % of all
+    swap (or none there). Usable is SwapFree, but no more than there is anonymous memory on the
+    LRUs to be put there. It cannot know that zram's free slots need memory themselves, or that a
+    swap device is too slow to be of use."""
+    usable = min(sample.swapfree, sample.anon)
+    return (sample.avail * 1000 < total_kb * LOW_PERMILLE
+            and usable * 1000 <= sample.swaptotal * LOW_SWAP_PERMILLE)
+
+
+def memory_levels(dump):
+    """lowest_available_mib: the least MemAvailable of all samples (a dip shorter than the sampling
+    interval may be missed). under_line_ms: time with MemAvailable below 2.5 % of MemTotal, whatever
+    the swap; each sample stands for the time until the next. low_to_back_ms: from the first sample
+    that is low (is_low) to the first after the last low one: the whole of a shortage, a daemon's
+    patience and further shortages of the same run included. None where it never was low or stayed
+    so. recovered: no sample of the last 500 ms was low; true where it never was."""
+    total, samples = dump.total_kb, dump.samples
+    low = [i for i, sample in enumerate(samples) if is_low(sample, total)]
+    end_ns = samples[-1].ns
+    back = low and low[-1] + 1 < len(samples)
+    under = sum(b.ns - a.ns for a, b in pairs(samples)
+                if a.avail * 1000 < total * LINE_PERMILLE)
+    return {"mem_total_mib": mib(total),
+            "lowest_available_mib": mib(min(sample.avail for sample in samples)),
+            "under_line_ms": ms(under),
+            "was_low": bool(low),
+            "low_to_back_ms": ms(samples[low[-1] + 1].ns - samples[low[0]].ns) if back else None,
+            "recovered": not any(samples[i].ns > end_ns - PAUSE_NS for i in low),
+            "available_at_end_mib": mib(samples[-1].avail)}
+
+
+def pressure(dump):
+    """Memory stall of the machine by PSI's totals over the whole run; a cgroup held at its own
+    memory.high is in it."""
+    first, last = dump.samples[0], dump.samples[-1]
+    return {"psi_some_ms": round((last.some - first.some) / 1e3, 1),
+            "psi_full_ms": round((last.full - first.full) / 1e3, 1)}
+
+
+def gain_back(dump, start_ns, end_ns):
+    """(ns, gain_kb) of memory coming back after `start_ns`: when MemAvailable + SwapFree had risen
+    by half of its greatest rise before `end_ns`, counted from the low point before that rise.
+    None where the rise is less than 1 % of MemTotal (at least 8 MiB): not to be told from noise.
+    Pages in per-CPU lists are not in MemAvailable yet, so it may come some ms late; a rise does
+    not say whose memory it was; and what somebody else takes at the same time is not seen."""
+    window = [(sample.ns, sample.avail + sample.swapfree)
+              for sample in [dump.at(start_ns), *dump.between(start_ns, end_ns)]]
+    low_at = rise = rise_from = 0
+    for i, (_, kb) in enumerate(window):
+        if kb < window[low_at][1]:
+            low_at = i
+        if kb - window[low_at][1] > rise:
+            rise, rise_from = kb - window[low_at][1], low_at
+    if rise < max(NOISE_KB, dump.total_kb // 100):
+        return None
+    half = window[rise_from][1] + rise / 2
+    ns = next(ns for ns, kb in window[rise_from:] if kb >= half)
+    return max(ns, start_ns), rise
+
+
+def times_to_back(dump, hits, items):
+    """Of the first hit of all on an item that is not noise (its sender: first_signal_by; a kill of
+    the kernel's counts here too, so that a run without a daemon can be compared):
+    first_signal_ns; available_at_signal_mib and swap_free_at_signal_mib from the last sample
+    before it; low_to_signal_ms from the first low sample, negative where it was not low yet;
+    signal_to_back_ms until half of all that came back within 30 s was back (gain_back), whoever
+    gave it: shooting an innocent first and the leak 5 s later takes 5 s. A SIGTERM starts the
+    clock, so its grace is in it. signal_to_recovered_ms: until no sample is low any more for good;
+    None where it stayed low. victims: the same for each item hit, from its own first hit to the
+    first hit of the next one or 10 s; where two are hit within a few ms their gains cannot be told
+    apart. signal_to_back_worst_ms is the worst of these."""
+    noise = {item["name"] for item in items if item.get("role") == "noise"}
+    first = {}
+    for shot in hits:
+        if shot.item and shot.item not in noise:
+            first.setdefault(shot.item, shot)
+    order = sorted(first.values(), key=lambda shot: shot.ns)
+    victims = [victim(dump, shot, following) for shot, following in
+               zip(order, [*order[1:], None])]
+    made = {"victims": victims,
+            "signal_to_back_worst_ms": max((one["back_ms"] for one in victims
+                                            if one["back_ms"] is not None), default=None)}
+    made.update(of_first_signal(dump, order[0] if order else None))
+    return made
+
+
+def of_first_signal(dump, shot):
+    """See times_to_back."""
+    if shot is None:
+        return dict.fromkeys(
+            ("first_signal_ns", "first_signal_by", "available_at_signal_mib",
+             "swap_free_at_signal_mib", "low_to_signal_ms", "signal_to_back_ms",
+             "signal_to_recovered_ms"))
+    before = dump.at(shot.ns)
+    low = [sample.ns for sample in dump.samples if is_low(sample, dump.total_kb)]
+    after = [sample.ns for sample in dump.samples if low and sample.ns > low[-1]]
+    back = gain_back(dump, shot.ns, shot.ns + RUN_WINDOW_NS)
+    return {"first_signal_ns": shot.ns,
+            "first_signal_by": shot.by,
+            "available_at_signal_mib": mib(before.avail),
+            "swap_free_at_signal_mib": mib(before.swapfree),
+            "low_to_signal_ms": ms(shot.ns - low[0]) if low else None,
+            "signal_to_back_ms": ms(back[0] - shot.ns) if back else None,
+            "signal_to_recovered_ms": ms(max(0, after[0] - shot.ns)) if after else None}
+
+
+def victim(dump, shot, following):
+    """See times_to_back."""
+    end_ns = min(shot.ns + VICTIM_WINDOW_NS, following.ns if following else shot.ns * 2)
+    back = gain_back(dump, shot.ns, end_ns)
+    return {"item": shot.item, "by": shot.by, "signal": shot.sig, "ns": shot.ns,
+            "available_mib": mib(dump.at(shot.ns).avail),
+            "back_ms": ms(back[0] - shot.ns) if back else None,
+            "gain_mib": mib(back[1]) if back else None}
+
+
+def stalls(dump):
+    """How late the heartbeat was done with its 20 ms beat (wake-up, 8 MiB of its own memory, a
+    part of a file mapping), less the time in which the machine as a whole stood still (paused_ms).
+    worst_stall_ms, stall_p99_ms; stall_over_100ms_total_ms: the sum of all latenesses above
+    100 ms; beats that a late one overran are in it, not beside it. A beat that was never done is
+    as late as the end of the run. None without a heartbeat. A busy CPU delays it as much as
+    memory does: compare with a calm run of the same guest."""
+    if not dump.beats:
+        return dict.fromkeys(("worst_stall_ms", "stall_p99_ms", "stall_over_100ms_total_ms",
+                              "heartbeat_alive"))
+    gaps = pauses(dump.samples)
+    late = sorted(ms(beat.late_ns - overlap(gaps, beat.ns, beat.ns + beat.late_ns))
+                  for beat in dump.beats)
+    return {"worst_stall_ms": late[-1],
+            "stall_p99_ms": late[(len(late) - 1) * 99 // 100],
+            "stall_over_100ms_total_ms": round(sum(x for x in late if x > LONG_STALL_MS), 1),
+            "heartbeat_alive": dump.meta.get("heartbeat", {}).get("alive")}
+
+
+def overlap(gaps, start_ns, end_ns):
+    return sum(max(0, min(b, end_ns) - max(a, start_ns)) for a, b in gaps)
+
+
+def daemon_cost(dump):
+    """Of the watched cgroup, from the meter's start to its end: daemon_cpu_ms (all that ever ran
+    in it, threads and children that are gone included), daemon_rss_kib and daemon_rss_peak_kib
+    (sums of VmRSS and VmHWM of its processes at the end: what they share is counted twice),
+    wakeups (voluntary context switches of its threads; those of a child that came and went are
+    not seen). daemon_same: its processes are those of the start. None where nothing was watched;
+    cpu and wakeups are None too where it was restarted, its counters having begun anew."""
+    before, after = dump.meta.get("watch_before"), dump.meta.get("watch_after")
+    made = dict.fromkeys(("daemon_cpu_ms", "daemon_rss_kib", "daemon_rss_peak_kib", "wakeups",
+                          "daemon_same"))
+    if not before or not after or not before["seen"] or not after["seen"]:
+        return made
+    made.update(daemon_rss_kib=after["rss_kib"], daemon_rss_peak_kib=after["rss_peak_kib"],
+                daemon_same=set(before["pids"]) <= set(after["pids"]))
+    if made["daemon_same"]:
+        made["wakeups"] = after["wakeups"] - before["wakeups"]
+        if before["cpu_us"] >= 0:
+            made["daemon_cpu_ms"] = round((after["cpu_us"] - before["cpu_us"]) / 1e3, 1)
+    return made
+
+
+def told_by_journal(journal):
+    """oomreapd's own account, from the outcome records of its kills (adoptions and dry runs left
+    out): trigger_to_signal_ms, from the tick that judged memory short enough to the last signal
+    sent; trigger_to_back_ms, to the release as it measured it; each the worst of the run.
+    kills_not_released: kills that ended otherwise (timed out, escaped, failed; a cancelled one has
+    killed nobody). The trigger is its own judgement: what came before it is in low_to_signal_ms."""
+    made = dict.fromkeys(("trigger_to_signal_ms", "trigger_to_back_ms", "kills_not_released"))
+    if journal is None:
+        return made
+    ends = [record for record in journal if record.get("OOMREAPD_EVENT") == "outcome"
+            and record.get("OOMREAPD_SESSION_KIND") == "kill"
+            and str(record.get("OOMREAPD_DRY_RUN", "0")) == "0"]
+    signal = [usec(one, "OOMREAPD_TRIGGER_TO_SIGNAL_USEC") for one in ends]
+    back = [usec(one, "OOMREAPD_SIGNAL_TO_RELEASED_USEC") for one in ends]
+    whole = [a + b for a, b in zip(signal, back) if a is not None and b is not None]
+    made["trigger_to_signal_ms"] = ms(max((a for a in signal if a is not None), default=None))
+    made["trigger_to_back_ms"] = ms(max(whole, default=None))
+    made["kills_not_released"] = sum(
+        one.get("OOMREAPD_OUTCOME") not in ("released", "released-absorbed", "cancelled")
+        for one in ends)
+    return made
+
+
+def usec(record, field):
+    """A duration field in ns, None where it is not there: the daemon leaves out what was not."""
+    return int(record[field]) * 1000 if field in record else None
+
+
+def shot_text(shot, dump):
+    """For people: when, what, by whom, to whom."""
+    name = {signals.SIGKILL: "KILL", signals.SIGTERM: "TERM"}[shot.sig]
+    since = ms(shot.ns - dump.meta.get("started_ns", 0))
+    taken = "" if shot.fresh else " (already dying, or ignored)"
+    return (f"{since} ms {name} by {shot.by} {shot.sender_comm}/{shot.sender} to "
+            f"{shot.target_comm}/{shot.target} of {shot.item or 'no item'}{taken}")
