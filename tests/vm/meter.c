@@ -185,18 +185,6 @@ static void meter_wait(struct meter *m) {
         }
 }
 
-/* Whoever lists the innocents needs its number while it runs. */
-static int write_heartbeat_pid(const struct meter *m) {
-        FILE *f = m->heartbeat ? meter_create(m->dir, "heartbeat.pid") : NULL;
-
-        if (!m->heartbeat)
-                return 0;
-        if (!f)
-                return -EIO;
-        fprintf(f, "%d\n", heartbeat_pid(m->heartbeat));
-        return fclose(f) == 0 ? 0 : -EIO;
-}
-
 /* The trace stops before the heartbeat is ended: our own kill shall not be in it. */
 static void meter_stop(struct meter *m) {
         m->stopped_ns = meter_now_ns();
@@ -262,8 +250,6 @@ int main(int argc, char **argv) {
                 return 1;
         }
         r = meter_start(&m);
-        if (r == 0)
-                r = write_heartbeat_pid(&m);
         if (r < 0) {
                 fprintf(stderr, "vm_meter: cannot start: %s\n", strerror(-r));
                 tracer_stop(&m.tracer);

@@ -32,7 +32,6 @@ struct heartbeat_options {
         const char *file;   /* made, mapped and unlinked: should be on a real disk */
 };
 int heartbeat_start(const struct heartbeat_options *o, uint64_t capacity_ns, struct heartbeat **ret_heartbeat);
-pid_t heartbeat_pid(const struct heartbeat *h);
 int heartbeat_fd(const struct heartbeat *h); /* a pidfd: readable when it has died */
 void heartbeat_note_death(struct heartbeat *h, uint64_t now_ns);
 void heartbeat_stop(struct heartbeat *h, uint64_t now_ns);

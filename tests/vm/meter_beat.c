@@ -168,10 +168,6 @@ int heartbeat_start(const struct heartbeat_options *o, uint64_t capacity_ns, str
         return 0;
 }
 
-pid_t heartbeat_pid(const struct heartbeat *h) {
-        return h->pid;
-}
-
 int heartbeat_fd(const struct heartbeat *h) {
         return h->fd;
 }
