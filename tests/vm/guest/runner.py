@@ -110,7 +110,8 @@ class Entry:
         told = {"id": self.plan["id"], "scenario": self.scenario.name,
                 "subject": self.plan["subject"], "conf": self.plan.get("conf") or [],
                 "nobody": self.scenario.nobody, "recover": self.scenario.recover,
-                "kernel": os.uname().release}
+                "release": os.uname().release}
+        begun = time.monotonic()
         try:
             self.begin()
             self.run_scenario()
@@ -124,6 +125,7 @@ class Entry:
             told["bars"] = {"ran": False}
         finally:
             self.leave(told)
+            told["took_s"] = round(time.monotonic() - begun, 1)
         return told
 
     def begin(self):
@@ -180,8 +182,14 @@ class Entry:
         world = self.world
         journal = world.journal() if self.plan["subject"] == verdict.OURS else []
         items = [i.as_measured() for i in world.items if not i.ended]
-        measured = measuring.measures(METER_DIR, items, self.plan["subject"], journal=journal,
-                                      subject_pid=self.pid, need=world.need)
+        try:
+            measured = measuring.measures(METER_DIR, items, self.plan["subject"],
+                                          journal=journal, subject_pid=self.pid, need=world.need)
+        except Exception as error:  # pylint: disable=broad-except
+            traceback.print_exc()
+            world.note(f"not measured: {type(error).__name__}: {error}")
+            measured = {}
+            self.seen["ran"] = False
         measured.setdefault("kernel_oom_kills", self.seen["kills"][0])
         self.seen["lost"] = sorted({*self.seen["lost"], *measured.get("innocents_lost_names", ())})
         measured["available_at_end_mib"] = round(self.seen["available_mib"], 1)
@@ -190,10 +198,10 @@ class Entry:
         bars = {"ran": self.seen["ran"], **verdict.bars(self.scenario, self.seen)}
         if self.seen["lost"]:
             world.note(f"lost: {', '.join(self.seen['lost'])}")
-        return {"memory_mib": round(world.total_mib), "need": world.need, "measures": measured,
+        return {"memtotal_mib": round(world.total_mib), "need": world.need, "measures": measured,
                 "bars": bars, "items": self.seen["items"],
                 "subject_version": self.subject.version(),
-                "said": [r.get("MESSAGE") for r in journal]}
+                "said": [m for m in (r.get("MESSAGE", "") for r in journal) if "[Rule " not in m]}
 
     def leave(self, told):
         """The machine as the next entry wants to find it."""
