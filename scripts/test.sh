@@ -1,19 +1,24 @@
 #!/bin/sh
 # Builds and runs all tests: as built for use, under AddressSanitizer and UBSan, the threads
-# under ThreadSanitizer, and once for each system call that an older kernel lacks.
+# under ThreadSanitizer, once for each system call that an older kernel lacks, and on a whole
+# machine in QEMU.
 #
-#   scripts/test.sh                everything
+#   scripts/test.sh                everything, with the short set on the machine in QEMU
 #   scripts/test.sh --quick        the plain build alone
+#   scripts/test.sh --vm           the short set alone
+#   scripts/test.sh --vm-all       every scenario on the kernels of Debian 12, 13 and sid, alone
 #
 # Needs root for the tests that kill real processes in cgroups of their own; without it they
 # are skipped and say so.
 . "$(dirname "$0")/lib.sh"
 
-quick=
+natively=1 quick='' vm=short
 case "${1-}" in
 '') ;;
---quick) quick=1 ;;
-*) die "'$1' is no option (--quick)" ;;
+--quick) quick=1 vm='' ;;
+--vm) natively='' ;;
+--vm-all) natively='' vm=all ;;
+*) die "'$1' is no option (--quick, --vm, --vm-all)" ;;
 esac
 
 # shellcheck disable=SC2086
@@ -36,9 +41,24 @@ suite() {
         fi
 }
 
+# machines SET [tests/vm/run options]: scenarios on booted machines; what it cannot run where
+# there is no QEMU, or no Debian to make the images of, it skips and says so.
+machines() {
+        name=$1
+        shift
+        say "whole machines, the scenarios of the set '$name'"
+        code=0
+        as_root "$top/tests/vm/run" --set "$name" --build "$top/build-test" --out "$top/build-test/vm-$name.json" "$@" || code=$?
+        case $code in
+        0) ;;
+        77) say "whole machines: skipped, see above" ;;
+        *) failed="$failed; whole machines" ;;
+        esac
+}
+
 build "$top/build-test" --buildtype=debugoptimized -Dwerror=true
-suite plain "$top/build-test"
-if [ -z "$quick" ]; then
+[ -z "$natively" ] || suite plain "$top/build-test"
+if [ -n "$natively" ] && [ -z "$quick" ]; then
         ASAN_OPTIONS=detect_leaks=1:abort_on_error=0 UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1
         export ASAN_OPTIONS UBSAN_OPTIONS
         build "$top/build-asan" --buildtype=debugoptimized -Db_sanitize=address,undefined -Db_lundef=false
@@ -54,5 +74,9 @@ if [ -z "$quick" ]; then
         as_root "$top/bench/run.sh" --short "$top/build-bench" || as_root "$top/bench/run.sh" --short "$top/build-bench" ||
                 failed="$failed; benchmarks"
 fi
+case $vm in
+short) machines short ;;
+all) machines all --kernel 6.1 --kernel 6.12 --kernel sid --keep-going ;;
+esac
 [ -z "$failed" ] || die "failed: ${failed#; }"
 say "all tests passed"
