@@ -27,13 +27,16 @@ def bars(scenario, seen):
 def kernel_bars(scenario, measures):
     if scenario.kernel_kills is None:
         return {}
-    return {"no_kernel_oom_kill": measures["kernel_oom_kills"] <= scenario.kernel_kills}
+    kills = measures.get("kernel_oom_kills")
+    return {"no_kernel_oom_kill": kills is not None and kills <= scenario.kernel_kills}
 
 
 def kill_bars(need, measures):
     """Kills are counted in items: however many processes one has, it dies once."""
-    if need is None or measures.get("kills_made") is None:
+    if need is None:
         return {}
+    if measures.get("kills_made") is None:
+        return {"kills_counted": False}
     judged = {"no_needless_kill": measures["kills_made"] <= need}
     if need:
         judged["killed_enough"] = measures["kills_made"] >= need
