@@ -1,6 +1,7 @@
 /* The state of the memory, each few milliseconds, from files that are held open: a read of
- * /proc/meminfo allocates nothing once the first one has made its buffer. vmstat is long and its
- * one number of interest moves seldom, so it is read each 100 ms. A sample that could not be taken
+ * /proc/meminfo allocates nothing once the first one has made its buffer. vmstat is long and
+ * pressure takes a lock that the scheduler's own averaging takes too, so these are read each
+ * 100 ms and repeated in between: under emulation each read costs some 100 us. A sample that could not be taken
  * in time is left out, not made up: a gap says that the machine as a whole did not run. */
 #include "meter.h"
 
@@ -22,15 +23,15 @@ struct sample {
 };
 _Static_assert(sizeof(struct sample) == 40, "ten minutes at 5 ms are to stay under 5 MB");
 
-enum { VMSTAT_EVERY_NS = 100000000 };
+enum { SLOW_EVERY_NS = 100000000 };
 
 struct sampler {
-        uint64_t interval_ns, some_base_us, full_base_us, vmstat_ns;
+        uint64_t interval_ns, some_base_us, full_base_us, slow_ns;
         uint64_t late_worst_ns, total_kb;
         struct sample *samples;
         size_t n, cap;
         int meminfo_fd, pressure_fd, vmstat_fd;
-        uint32_t oom_kill;
+        uint32_t some_us, full_us, oom_kill; /* as last read */
         bool is_fifo;
         _Atomic bool stopping;
         pthread_t thread;
@@ -57,9 +58,19 @@ static void read_pressure(struct sampler *s, uint64_t *ret_some, uint64_t *ret_f
         *ret_full = full ? number_after(full, "total=") : 0;
 }
 
+static void read_slow(struct sampler *s, uint64_t now_ns) {
+        uint64_t some, full;
+
+        s->slow_ns = now_ns;
+        read_pressure(s, &some, &full);
+        s->some_us = (uint32_t)(some - s->some_base_us);
+        s->full_us = (uint32_t)(full - s->full_base_us);
+        s->oom_kill = (uint32_t)number_after(read_again(s, s->vmstat_fd), "\noom_kill ");
+}
+
+/* The time is that of the end of the read: the state is no younger. */
 static void sample_take(struct sampler *s, struct sample *ret_sample) {
         const char *text = read_again(s, s->meminfo_fd);
-        uint64_t some, full;
 
         *ret_sample = (struct sample){
                 .mono_ns = meter_now_ns(),
@@ -69,13 +80,10 @@ static void sample_take(struct sampler *s, struct sample *ret_sample) {
                 .swaptotal_kb = (uint32_t)number_after(text, "SwapTotal:"),
                 .anon_kb = (uint32_t)(number_after(text, "\nActive(anon):") + number_after(text, "Inactive(anon):")),
         };
-        read_pressure(s, &some, &full);
-        ret_sample->some_us = (uint32_t)(some - s->some_base_us);
-        ret_sample->full_us = (uint32_t)(full - s->full_base_us);
-        if (ret_sample->mono_ns - s->vmstat_ns >= VMSTAT_EVERY_NS) {
-                s->vmstat_ns = ret_sample->mono_ns;
-                s->oom_kill = (uint32_t)number_after(read_again(s, s->vmstat_fd), "\noom_kill ");
-        }
+        if (ret_sample->mono_ns - s->slow_ns >= SLOW_EVERY_NS)
+                read_slow(s, ret_sample->mono_ns);
+        ret_sample->some_us = s->some_us;
+        ret_sample->full_us = s->full_us;
         ret_sample->oom_kill = s->oom_kill;
 }
 
@@ -144,7 +152,7 @@ int sampler_start(struct sampler *s) {
 void sampler_stop(struct sampler *s) {
         atomic_store(&s->stopping, true);
         pthread_join(s->thread, NULL);
-        s->vmstat_ns = 0;
+        s->slow_ns = 0;
         if (s->n < s->cap)
                 sample_take(s, &s->samples[s->n++]);
 }
