@@ -19,6 +19,7 @@ LOW_PERMILLE = 100         # MemAvailable below a tenth of MemTotal
 LOW_SWAP_PERMILLE = 100    # and usable swap at most a tenth of all swap
 LINE_PERMILLE = 25         # the kill line of oomreapd's defaults
 RUN_WINDOW_NS = 30_000_000_000     # what comes back later has another cause
+SHORTAGES_APART_NS = 1_000_000_000
 VICTIM_WINDOW_NS = 10_000_000_000
 NOISE_KB = 8 * 1024
 PAUSE_NS = 500_000_000     # no sample for so long: the whole machine stood still
@@ -267,10 +268,12 @@ def times_to_back(dump, hits, items):
     the kernel's counts here too, so that a run without a daemon can be compared):
     first_signal_ns; available_at_signal_mib and swap_free_at_signal_mib from the last sample
     before it; low_to_signal_ms from the first low sample, negative where it was not low yet;
-    signal_to_back_ms until half of all that came back within 30 s was back (gain_back), whoever
-    gave it: shooting an innocent first and the leak 5 s later takes 5 s. A SIGTERM starts the
-    clock, so its grace is in it. signal_to_recovered_ms: until no sample is low any more for good;
-    None where it stayed low. victims: the same for each item hit, from its own first hit to the
+    signal_to_back_ms until half of all that came back was back (gain_back) within 30 s and before
+    the next shortage (low again after a second of not being low), whoever gave it: shooting an
+    innocent first and the leak 5 s later takes 5 s. A SIGTERM starts the clock, so its grace is in
+    it. signal_to_back_gap_ms: the longest time between two samples meanwhile: so much of it may be
+    the host's doing. signal_to_recovered_ms: until no sample is low any more for good; None where
+    it stayed low. victims: the same for each item hit, from its own first hit to the
     first hit of the next one or 10 s; where two are hit within a few ms their gains cannot be told
     apart. signal_to_back_worst_ms is the worst of these."""
     noise = {item["name"] for item in items if item.get("role") == "noise"}
@@ -294,18 +297,35 @@ def of_first_signal(dump, shot):
         return dict.fromkeys(
             ("first_signal_ns", "first_signal_by", "available_at_signal_mib",
              "swap_free_at_signal_mib", "low_to_signal_ms", "signal_to_back_ms",
-             "signal_to_recovered_ms"))
+             "signal_to_back_gap_ms", "signal_to_recovered_ms"))
     before = dump.at(shot.ns)
     low = [sample.ns for sample in dump.samples if is_low(sample, dump.total_kb)]
     after = [sample.ns for sample in dump.samples if low and sample.ns > low[-1]]
-    back = gain_back(dump, shot.ns, shot.ns + RUN_WINDOW_NS)
+    back = gain_back(dump, shot.ns, shortage_end(dump, shot.ns))
+    around = [before, *dump.between(shot.ns, back[0])] if back else []
     return {"first_signal_ns": shot.ns,
             "first_signal_by": shot.by,
             "available_at_signal_mib": mib(before.avail),
             "swap_free_at_signal_mib": mib(before.swapfree),
             "low_to_signal_ms": ms(shot.ns - low[0]) if low else None,
             "signal_to_back_ms": ms(back[0] - shot.ns) if back else None,
+            "signal_to_back_gap_ms": ms(max((b.ns - a.ns for a, b in pairs(around)),
+                                            default=None)),
             "signal_to_recovered_ms": ms(max(0, after[0] - shot.ns)) if after else None}
+
+
+def shortage_end(dump, start_ns):
+    """When the first shortage after `start_ns` was over and another one began, see
+    times_to_back; 30 s at most."""
+    end_ns = start_ns + RUN_WINDOW_NS
+    last_low = None
+    for sample in dump.between(start_ns, end_ns):
+        if not is_low(sample, dump.total_kb):
+            continue
+        if last_low is not None and sample.ns - last_low > SHORTAGES_APART_NS:
+            return sample.ns - 1
+        last_low = sample.ns
+    return end_ns
 
 
 def victim(dump, shot, following):
