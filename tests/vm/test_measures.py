@@ -158,6 +158,25 @@ class Senders(unittest.TestCase):
         self.run_.signal(50, 310, HOG, sig=9, code=-6)
         self.assertEqual(self.by()[0]["kills_made"], 0)
 
+    def test_the_daemon_may_end_its_own_children(self):
+        self.run_.born(10, DAEMON, 220)
+        self.run_.signal(50, WORKER, 220)
+        self.assertEqual(self.by()[0]["innocents_lost"], 0)
+
+    def test_an_item_started_by_vfork_is_a_process(self):
+        self.run_.born(10, RUNNER, 600, flags="4111")
+        self.run_.signal(50, WORKER, 600)
+        made, _ = self.by(items=[{"name": "late", "role": "hog", "pid": 600}])
+        self.assertEqual(made["items_hit"], ["late"])
+
+    def test_each_sender_is_called_by_its_name(self):
+        self.run_.born(2, HOG, 310)
+        self.run_.born(2, 900, 901, flags="3d0f00")
+        for sender, target in ((901, 900), (HOG, 310), (RUNNER, HOG), (HOG, INNOCENT), (900, HOG)):
+            self.run_.signal(50, sender, target)
+        told = [text.split()[4] for text in self.by()[0]["signals"]]
+        self.assertEqual(told, ["self", "item", "other"])  # own and runner's are not worth a line
+
     def test_a_family_quarrel_is_no_kill(self):
         self.run_.born(10, HOG, 310)
         self.run_.signal(50, HOG, 310)
@@ -200,6 +219,11 @@ class Senders(unittest.TestCase):
         self.run_.signal(50, 900, HOG, code=128)
         made, by = self.by()
         self.assertEqual((by["kernel"], made["kills_made"]), (0, 0))
+
+    def test_an_oom_kill_of_another_time_explains_no_signal(self):
+        self.run_.signal(50, 900, HOG, code=128)
+        self.run_.mark(5000, 900, INNOCENT)
+        self.assertEqual(self.by()[1]["kernel"], 0)
 
     def test_an_item_dies_once_however_many_processes_it_has(self):
         for child in (310, 311, 312):
