@@ -21,7 +21,7 @@ suite_open() {
         echo "deb [signed-by=$vm_keyring] $(vm_mirror) $2 main" >"$suite_dir/sources.list"
         : >"$suite_dir/status"
         [ -z "$(find "$suite_dir/fetched" -mmin -1440 2>/dev/null)" ] || return 0
-        suite_apt get update -qq
+        suite_apt get update -qq -o APT::Update::Error-Mode=any || return 1
         : >"$suite_dir/fetched"
 }
 suite_apt() {

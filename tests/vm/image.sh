@@ -13,9 +13,24 @@ scripts=$(dirname "$0")/../../scripts
 . "$scripts/vm-lib.sh"
 cache=$1
 shift
+case $(dpkg --print-architecture 2>/dev/null) in
+amd64) ;;
+*) echo "SKIP: the guests are made of Debian's packages for amd64, on Debian, amd64"; exit 77 ;;
+esac
+[ "$(id -u)" = 0 ] || { echo "SKIP: making the guests' root images takes root"; exit 77; }
 need_packages mmdebstrap debian-archive-keyring e2fsprogs util-linux kmod cpio xz-utils gzip
 mkdir -p "$cache"
 cache=$(cd "$cache" && pwd)
+
+# What a thing was made by; with another recipe it is made again. Newer packages alone are no
+# reason: who wants them takes the cache away.
+recipe=$(cat "$0" "$scripts/vm-lib.sh" | cksum)
+made() {
+        [ "$(cat "$cache/$1.recipe" 2>/dev/null)" = "$recipe" ]
+}
+note_made() {
+        echo "$recipe" >"$cache/$1.recipe"
+}
 
 # Two runs beside each other must not make the same thing twice.
 exec 9>"$cache/lock"
@@ -43,6 +58,9 @@ root_settle() {
         echo 6f6f6d7265617064766d677565737431 >"$root/etc/machine-id"
         # root has no password: a look into the guest needs none.
         sed -i 's/^root:[^:]*:/root::/' "$root/etc/shadow"
+        echo 'vm:x:1000:1000::/home/vm:/bin/sh' >>"$root/etc/passwd"
+        echo 'vm:x:1000:' >>"$root/etc/group"
+        install -d -o 1000 -g 1000 "$root/home/vm"
         echo '/dev/vda / ext4 rw,noatime 0 0' >"$root/etc/fstab"
         for unit in $masked; do
                 ln -sf /dev/null "$root/etc/systemd/system/$unit"
@@ -181,13 +199,40 @@ make_disks() {
         mv "$work/frz.img" "$work/swap.img" "$work/slow.img" "$cache/"
 }
 
+# In a tree of its own, run by that tree's loader: nothing of this machine is replaced, and a
+# QEMU that is installed is not asked for. 7.2, Debian 12's, hangs or corrupts a guest of kernel
+# 6.12 now and then; backports has one that does not.
+make_qemu() {
+        tree=$work/qemu
+        suite=$(vm_release)
+        mirror=$(vm_mirror)
+        set -- "deb [signed-by=$vm_keyring] $mirror $suite main"
+        suite_open "$cache/apt-$suite-backports" "$suite-backports" || :
+        [ ! -f "$suite_dir/fetched" ] || set -- "$@" "deb [signed-by=$vm_keyring] $mirror $suite-backports main"
+        mmdebstrap --quiet --variant=extract --include=qemu-system-x86 --aptopt='APT::Install-Recommends "false"' \
+                --aptopt="APT::Default-Release \"$suite-backports\"" "$suite" "$tree" "$@"
+        rm -rf "$tree/dev" "$tree/var" "$tree/usr/share/doc" "$tree/usr/share/locale" "$tree/usr/share/man"
+        cat >"$tree/run" <<'Q'
+#!/bin/sh
+here=$(cd "$(dirname "$0")" && pwd)
+lib=lib/x86_64-linux-gnu
+QEMU_MODULE_DIR=$here/usr/$lib/qemu exec "$here/$lib/ld-linux-x86-64.so.2" --library-path "$here/$lib:$here/usr/$lib" \
+        "$here/usr/bin/qemu-system-x86_64" -L "$here/usr/share/seabios" -L "$here/usr/share/qemu" "$@"
+Q
+        chmod +x "$tree/run"
+        "$tree/run" --version >/dev/null || return 0
+        mv "$tree" "$cache/qemu"
+}
+
 for thing in "$@"; do
+        made "$thing" && continue
         case $thing in
-        base) [ -f "$cache/root-base.img" ] || make_root base "$base_packages" ;;
-        full) [ -f "$cache/root-full.img" ] || make_root full "$full_packages" ;;
-        6.1 | 6.12 | sid) [ -f "$cache/kernel-$thing/version" ] || make_kernel "$thing" ;;
-        qemu) ;;
-        disks) [ -f "$cache/slow.img" ] || make_disks ;;
-        *) echo "image.sh: '$thing' is nothing that can be made" >&2; exit 2 ;;
+        base) make_root base "$base_packages" ;;
+        full) make_root full "$full_packages" ;;
+        6.1 | 6.12 | sid) make_kernel "$thing" ;;
+        disks) make_disks ;;
+        qemu) [ -x "$cache/qemu/run" ] || make_qemu ;;
+        *) die "'$thing' is nothing that can be made" ;;
         esac
+        note_made "$thing"
 done
