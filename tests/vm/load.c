@@ -175,7 +175,11 @@ static bool options_parse(const struct kind *kind, char **argv, struct load_opti
                         fprintf(stderr, "vm_load %s: --%s missing\n", kind->name, options[i].name);
                         return false;
                 }
-        return o->threads >= 1 && o->entropy >= 0 && o->entropy <= 100;
+        if (o->threads < 1 || o->entropy < 0 || o->entropy > 100) {
+                fprintf(stderr, "vm_load %s: --threads from 1 on, --entropy 0 to 100\n", kind->name);
+                return false;
+        }
+        return true;
 }
 
 int main(int argc, char **argv) {

@@ -32,6 +32,7 @@
 #define NODE 2
 #define REQUEST_MAX (1UL << 20)
 #define PROBE_MS 300
+#define PROBE_PAUSE_NS (20 * 1000000ULL)
 #define PROBES 100
 
 struct server {
@@ -47,7 +48,7 @@ static void server_reply(const struct server *server, uint64_t unique, int error
 
         memcpy(reply.body, body, size);
         if (write(server->fd, &reply, reply.header.len) < 0 && errno != ENOENT)
-                _exit(1);
+                load_die("reply");
 }
 
 static struct fuse_attr server_attr(uint64_t node) {
@@ -119,7 +120,7 @@ static void server_run(struct server *server, const struct load_options *o) {
                 if (n >= (ssize_t)sizeof(struct fuse_in_header))
                         server_answer(server, (const struct fuse_in_header *)request);
                 else if (n < 0 && errno != EINTR && errno != ENOENT && errno != EAGAIN)
-                        break;
+                        load_die("request");
         }
         _exit(0);
 }
@@ -156,49 +157,50 @@ static void page_lock(const struct load_options *o) {
         close(pipe_fds[0]);
 }
 
-struct prober {
-        pid_t pid;
-        int go_fd, done_fd;
-};
+static void maps_read(const char *path, int done_fd) {
+        char byte;
+        int fd = open(path, O_RDONLY);
 
-/* Whether the lock is held is seen from outside. Made before, as fork needs the lock too. */
-static struct prober prober_start(void) {
-        char path[64], byte;
-        int go[2], done[2];
-        struct prober prober;
-
-        if (pipe(go) < 0 || pipe(done) < 0)
-                load_die("pipe");
-        snprintf(path, sizeof(path), "/proc/%d/smaps_rollup", (int)getpid());
-        prober = (struct prober){.pid = load_fork(false), .go_fd = go[1], .done_fd = done[0]};
-        if (prober.pid == 0) {
-                close(go[1]);
-                while (read(go[0], &byte, 1) == 1) {
-                        int fd = open(path, O_RDONLY);
-
-                        if (fd < 0 || read(fd, &byte, 1) != 1 || write(done[1], "", 1) != 1)
-                                break;
-                        close(fd);
-                }
+        if (fd < 0 || read(fd, &byte, 1) != 1 || write(done_fd, "", 1) != 1)
                 _exit(1);
-        }
-        close(go[0]);
-        close(done[1]);
-        return prober;
+        _exit(0);
 }
 
-/* Held: a reader of the victim's maps was still waiting after PROBE_MS. */
-static bool prober_held(const struct prober *prober) {
-        struct pollfd done = {.fd = prober->done_fd, .events = POLLIN};
-        char byte;
+/*
+ * Whether the lock is held is seen from outside, by a reader of the victim's maps that does not come back; so it is
+ * the prober who says "ready": the victim itself may be waiting for its own lock in a page fault by then. Made before
+ * the lock is taken, as fork needs it too.
+ */
+static void prober_start(void) {
+        pid_t victim = getpid();
+        char path[64];
 
-        if (write(prober->go_fd, "", 1) != 1)
-                load_die("prober");
-        if (poll(&done, 1, PROBE_MS) == 0)
-                return true;
-        if (read(prober->done_fd, &byte, 1) != 1)
-                load_die("prober");
-        return false;
+        snprintf(path, sizeof(path), "/proc/%d/smaps_rollup", (int)victim);
+        if (load_fork(false) != 0)
+                return;
+        for (int i = 0; i < PROBES; i++) {
+                struct pollfd done = {.events = POLLIN};
+                int fds[2];
+                pid_t reader;
+
+                if (pipe(fds) < 0)
+                        load_die("pipe");
+                done.fd = fds[0];
+                reader = load_fork(false);
+                if (reader == 0)
+                        maps_read(path, fds[1]);
+                close(fds[1]);
+                if (poll(&done, 1, PROBE_MS) == 0) {
+                        kill(reader, SIGKILL);
+                        load_ready();
+                        _exit(0);
+                }
+                close(fds[0]);
+                load_sleep_ns(PROBE_PAUSE_NS);
+        }
+        kill(victim, SIGKILL);
+        errno = EBUSY;
+        load_die("mmap_lock was not taken");
 }
 
 static void *map_thread(void *arg) {
@@ -208,26 +210,15 @@ static void *map_thread(void *arg) {
 
 int load_mmaplock(const struct load_options *o) {
         static int fd;
-        struct prober prober;
         char path[256];
-        int tries = 0;
 
         page_lock(o);
         load_region(load_bytes(o->size), o, NULL);
+        prober_start();
         file_path(o, path, sizeof(path));
         fd = open(path, O_RDONLY | O_CLOEXEC);
         if (fd < 0)
                 load_die(path);
-        prober = prober_start();
         load_thread(map_thread, &fd);
-        while (!prober_held(&prober))
-                if (++tries == PROBES) {
-                        errno = EBUSY;
-                        load_die("mmap_lock was not taken");
-                }
-        kill(prober.pid, SIGKILL);
-        close(prober.go_fd);
-        close(prober.done_fd);
-        load_ready();
         load_rest();
 }
