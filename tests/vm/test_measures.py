@@ -380,7 +380,17 @@ class Memory(unittest.TestCase):
         run.signal(1000, WORKER, HOG)
         made = run.measured()
         self.assertEqual(made["signal_to_back_ms"], 40)
-        self.assertEqual(made["signal_to_back_gap_ms"], 5)
+        self.assertEqual(made["signal_to_back_gap_ms"], 0)
+
+    def test_the_hosts_part_is_told(self):
+        run = Run()
+        run.memory(2000, leak(1000, 1080))
+        run.samples = [one for one in run.samples
+                       if not (START_MS + 1010) * 10**6 < one[0] < (START_MS + 1060) * 10**6]
+        run.signal(1000, WORKER, HOG)
+        made = run.measured()
+        self.assertEqual((made["signal_to_back_ms"], made["signal_to_back_gap_ms"]), (80, 50))
+        self.assertEqual((made["sampler_gaps_ms"], made["paused_ms"]), (50, 0))
 
     def test_a_moment_of_relief_is_not_the_end_of_a_shortage(self):
         run = Run()
@@ -454,6 +464,16 @@ class Stalls(unittest.TestCase):
         made = run.measured()
         self.assertEqual(made["worst_stall_ms"], 50)
         self.assertEqual(made["paused_ms"], 20_000)
+
+    def test_gaps_of_the_sampler_are_taken_off_the_net_stall_alone(self):
+        run = Run()
+        run.memory(1000, lambda at: 500)
+        run.samples = [one for one in run.samples
+                       if not (START_MS + 500) * 10**6 < one[0] < (START_MS + 600) * 10**6]
+        run.beat(480, 130)
+        run.beat(700, 40)
+        made = run.measured()
+        self.assertEqual((made["worst_stall_ms"], made["worst_stall_net_ms"]), (130, 40))
 
     def test_no_heartbeat_no_claim(self):
         run = Run()

@@ -7,13 +7,8 @@ computes it, together with what it cannot tell. Nothing but trigger_to_* depends
 own words, and nothing here judges: bars are made elsewhere.
 """
 
-import bisect
-import csv
-import json
-import os
-from collections import namedtuple
-
 import signals
+from dump import Dump, overlap, pairs
 
 LOW_PERMILLE = 100         # MemAvailable below a tenth of MemTotal
 LOW_SWAP_PERMILLE = 100    # and usable swap at most a tenth of all swap
@@ -22,45 +17,10 @@ RUN_WINDOW_NS = 30_000_000_000     # what comes back later has another cause
 SHORTAGES_APART_NS = 1_000_000_000
 VICTIM_WINDOW_NS = 10_000_000_000
 NOISE_KB = 8 * 1024
-PAUSE_NS = 500_000_000     # no sample for so long: the whole machine stood still
+GAP_NS = 20_000_000        # no sample for so long: something kept the CPU from the sampler
+PAUSE_NS = 500_000_000     # and for so long: the whole machine stood still
 LONG_STALL_MS = 100
 SIGNALS_KEPT = 40
-
-Sample = namedtuple("Sample", "ns avail free swapfree some full oom swaptotal anon")
-Beat = namedtuple("Beat", "ns late_ns")
-
-
-class Dump:
-    """What a meter left behind; a file that is missing counts as empty."""
-
-    def __init__(self, directory):
-        self.directory = directory
-        self.meta = json.loads(self._text("meta.json") or "{}")
-        self.samples = [Sample(*map(int, row)) for row in self._rows("samples.csv")]
-        self.beats = [Beat(int(row[0]), int(row[1]) * 1000) for row in self._rows("beats.csv")]
-        self.events = signals.parse_trace(self._text("trace.txt"))
-        self.tasks = signals.parse_tasks(self._text("tasks.txt"))
-        self.machine_kills, self.memcg_kills = signals.kernel_log_kills(self._text("kmsg.txt"))
-        self.total_kb = self.meta.get("mem_total_kb", 0)
-
-    def _text(self, name):
-        try:
-            with open(os.path.join(self.directory, name), encoding="utf-8",
-                      errors="replace", newline="\n") as file:
-                return file.read()
-        except FileNotFoundError:
-            return ""
-
-    def _rows(self, name):
-        return list(csv.reader(self._text(name).splitlines()[1:]))
-
-    def at(self, ns):
-        """The last sample taken at or before `ns`, else the first there is."""
-        i = bisect.bisect_right(self.samples, ns, key=lambda sample: sample.ns)
-        return self.samples[max(i - 1, 0)]
-
-    def between(self, start_ns, end_ns):
-        return [sample for sample in self.samples if start_ns < sample.ns <= end_ns]
 
 
 def measures(directory, items, subject, journal=None, subject_pid=None, subject_pids=(),
@@ -133,24 +93,20 @@ def is_hit(shot):
 
 
 def trust(dump):
-    """How far the rest can be believed: trace_lost (events overwritten: counts are lower bounds),
-    log_lost, and how late the sampler itself came (paused_ms: the time in gaps of 500 ms and more,
-    in which the machine as a whole did not run)."""
+    """How far the rest can be believed. trace_lost: events overwritten (counts are lower bounds);
+    log_lost likewise. The sampler has a realtime priority and locked memory, so where it came
+    20 ms late or more, its CPU did not run it: most likely the host was busy, or the kernel held
+    the CPU (which it seldom does for so long). sampler_gaps_ms: all such time; paused_ms: that in
+    gaps of 500 ms and more, in which the machine as a whole is taken to have stood still.
+    An entry whose gaps are many says little about times, and as much as any about kills."""
     meta = dump.meta
     return {"traced": bool(meta.get("trace")) and bool(dump.events),
             "trace_lost": meta.get("trace_lost", 0), "log_lost": meta.get("log_lost", 0),
-            "paused_ms": ms(sum(end - start for start, end in pauses(dump.samples))),
+            "sampler_gaps_ms": ms(sum(end - start for start, end in dump.gaps(GAP_NS))),
+            "paused_ms": ms(sum(end - start for start, end in dump.gaps(PAUSE_NS))),
             "sampler_worst_gap_ms": ms(max((b.ns - a.ns for a, b in pairs(dump.samples)),
                                            default=0)),
             "meter_cpu_ms": meta.get("meter_cpu_ms")}
-
-
-def pairs(samples):
-    return zip(samples, samples[1:])
-
-
-def pauses(samples):
-    return [(a.ns, b.ns) for a, b in pairs(samples) if b.ns - a.ns >= PAUSE_NS]
 
 
 def kills(hits, items, need):
@@ -271,9 +227,9 @@ def times_to_back(dump, hits, items):
     signal_to_back_ms until half of all that came back was back (gain_back) within 30 s and before
     the next shortage (low again after a second of not being low), whoever gave it: shooting an
     innocent first and the leak 5 s later takes 5 s. A SIGTERM starts the clock, so its grace is in
-    it. signal_to_back_gap_ms: the longest time between two samples meanwhile: so much of it may be
-    the host's doing. signal_to_recovered_ms: until no sample is low any more for good; None where
-    it stayed low. victims: the same for each item hit, from its own first hit to the
+    it. signal_to_back_gap_ms: the part of it in which the sampler could not run (see trust): so
+    much of it may be the host's doing. signal_to_recovered_ms: until no sample is low any more for
+    good; None where it stayed low. victims: the same for each item hit, from its own first hit to the
     first hit of the next one or 10 s; where two are hit within a few ms their gains cannot be told
     apart. signal_to_back_worst_ms is the worst of these."""
     noise = {item["name"] for item in items if item.get("role") == "noise"}
@@ -302,15 +258,14 @@ def of_first_signal(dump, shot):
     low = [sample.ns for sample in dump.samples if is_low(sample, dump.total_kb)]
     after = [sample.ns for sample in dump.samples if low and sample.ns > low[-1]]
     back = gain_back(dump, shot.ns, shortage_end(dump, shot.ns))
-    around = [before, *dump.between(shot.ns, back[0])] if back else []
     return {"first_signal_ns": shot.ns,
             "first_signal_by": shot.by,
             "available_at_signal_mib": mib(before.avail),
             "swap_free_at_signal_mib": mib(before.swapfree),
             "low_to_signal_ms": ms(shot.ns - low[0]) if low else None,
             "signal_to_back_ms": ms(back[0] - shot.ns) if back else None,
-            "signal_to_back_gap_ms": ms(max((b.ns - a.ns for a, b in pairs(around)),
-                                            default=None)),
+            "signal_to_back_gap_ms": ms(overlap(dump.gaps(GAP_NS), shot.ns, back[0]))
+                                     if back else None,
             "signal_to_recovered_ms": ms(max(0, after[0] - shot.ns)) if after else None}
 
 
@@ -342,23 +297,27 @@ def stalls(dump):
     """How late the heartbeat was done with its 20 ms beat (wake-up, 8 MiB of its own memory, a
     part of a file mapping), less the time in which the machine as a whole stood still (paused_ms).
     worst_stall_ms, stall_p99_ms; stall_over_100ms_total_ms: the sum of all latenesses above
-    100 ms; beats that a late one overran are in it, not beside it. A beat that was never done is
-    as late as the end of the run. None without a heartbeat. A busy CPU delays it as much as
-    memory does: compare with a calm run of the same guest."""
+    100 ms; beats that a late one overran are in it, not beside it. worst_stall_net_ms: less all
+    gaps of the sampler (see trust): what is left was not the host's doing; it flatters where one
+    CPU was held up and the heartbeat had the other. A beat that was never done is as late as the
+    end of the run. None without a heartbeat. A busy CPU delays it as much as memory does: compare
+    with a calm run of the same guest."""
     if not dump.beats:
-        return dict.fromkeys(("worst_stall_ms", "stall_p99_ms", "stall_over_100ms_total_ms",
-                              "heartbeat_alive"))
-    gaps = pauses(dump.samples)
-    late = sorted(ms(beat.late_ns - overlap(gaps, beat.ns, beat.ns + beat.late_ns))
-                  for beat in dump.beats)
+        return dict.fromkeys(("worst_stall_ms", "worst_stall_net_ms", "stall_p99_ms",
+                              "stall_over_100ms_total_ms", "heartbeat_alive"))
+    late = lateness(dump, PAUSE_NS)
     return {"worst_stall_ms": late[-1],
+            "worst_stall_net_ms": lateness(dump, GAP_NS)[-1],
             "stall_p99_ms": late[(len(late) - 1) * 99 // 100],
             "stall_over_100ms_total_ms": round(sum(x for x in late if x > LONG_STALL_MS), 1),
             "heartbeat_alive": dump.meta.get("heartbeat", {}).get("alive")}
 
 
-def overlap(gaps, start_ns, end_ns):
-    return sum(max(0, min(b, end_ns) - max(a, start_ns)) for a, b in gaps)
+def lateness(dump, least_ns):
+    """Of all beats in ms, sorted, less what lies in the sampler's gaps of at least `least_ns`."""
+    gaps = dump.gaps(least_ns)
+    return sorted(ms(beat.late_ns - overlap(gaps, beat.ns, beat.ns + beat.late_ns))
+                  for beat in dump.beats)
 
 
 def daemon_cost(dump):
