@@ -4,6 +4,9 @@ Pure layout: what is better, missed or needless was decided in results.py. Every
 it is made again, of which commit it tells and when it was made.
 """
 
+import re
+import statistics
+
 from chart import duration
 from results import BACK, COUNTS, MEASURES, OURS, STALL, about_subject, better, grouped, in_order
 
@@ -54,13 +57,16 @@ def bold(told, bad):
 
 def ways(results, about, command):
     """How, of what and when: the lines that make a figure worth repeating."""
-    kernels = ", ".join(dict.fromkeys(one.release for one in results if not one.died))
+    known = about.get("kernels", {})
+    kernels = ", ".join(known.get(name, name) for name in dict.fromkeys(
+        one.kernel for one in results))
+    qemu = re.search(r"\d+(\.\d+)+", about.get("qemu", ""))
     sizes = ", ".join(f"{size} MiB" for size in sorted({one.memory_mib for one in results
                                                         if one.memory_mib}))
     runs = max((len(group.all) for group in grouped(
         results, "kernel", "scenario", "subject", "conf").values()), default=0)
     lines = [f"Made again by `{command}`. Kernel {kernels}; guests of {sizes or 'unknown size'} "
-             f"and 2 CPUs under QEMU {about.get('qemu', '(version not recorded)')}, software "
+             f"and 2 CPUs under QEMU {qemu[0] if qemu else '(version not recorded)'}, software "
              f"emulation; {runs} repetition{'s' if runs != 1 else ''}; commit "
              f"{about.get('commit', 'not recorded')}; {about.get('date', 'date not recorded')}."]
     return "\n".join(lines) + "\n"
@@ -121,12 +127,18 @@ def middle(values):
     return duration(ordered[len(ordered) // 2] if ordered else None)
 
 
+def shown_as(unit):
+    """How a figure of this unit is written."""
+    if unit == "ms":
+        return duration
+    return lambda value: f"{number(value)} {unit}".rstrip()
+
+
 def better_lines(found):
     """One line for each scenario and measure, the best first."""
     lines = {}
     for one in found:
-        unit = f" {one['unit']}" if one["unit"] else ""
-        show = duration if one["unit"] == "ms" else lambda value, u=unit: number(value) + u
+        show = shown_as(one["unit"])
         told = f"{one['subject']} {show(one['theirs'])}"
         told += f" ({one['price']})" if one["price"] else ""
         key = (one["kernel"], one["scenario"], one["title"], show(one["ours"]))
@@ -143,13 +155,27 @@ def better_section(found):
          "kills and innocents every single one counts (averages per run); of times, what exceeds "
          "the noise: the larger spread of the two, and never less than what the meter can tell."),
         (("patience",), "Sooner, by acting while more memory is left. This is the price of using "
-         "memory down to the line; *available at the signal*, below, stands beside it."),
-        (("cost",), "Cheaper:"))
+         "memory down to the line; *available at the signal*, below, stands beside it."))
     parts = []
     for kinds, told in heads:
         lines = better_lines([one for one in found if one["kind"] in kinds])
         parts.append(told + "\n\n" + ("\n".join(lines) if lines else "- nowhere") + "\n")
-    return "\n".join(parts)
+    return "\n".join(parts + ["Cheaper:\n", "\n".join(cheaper_lines(found)) + "\n"])
+
+
+def cheaper_lines(found):
+    """What a daemon costs is much the same everywhere: one line for each, not each scenario."""
+    lists = {}
+    for one in found:
+        if one["kind"] == "cost":
+            lists.setdefault((one["title"], one["unit"], one["subject"]), []).append(one)
+    lines = []
+    for (title, unit, subject), ones in lists.items():
+        theirs, ours = (statistics.median(one[who] for one in ones) for who in ("theirs", "ours"))
+        show = shown_as(unit)
+        lines.append(f"- {title}: {subject} {show(theirs)}, oomreapd {show(ours)} "
+                     f"(in {len(ones)} scenario{'s' if len(ones) > 1 else ''}; medians of these)")
+    return sorted(lines) or ["- nowhere"]
 
 
 def missed_lines(groups, found):

@@ -249,7 +249,7 @@ class Oomreapd(Subject):
             os.unlink(OOMREAPD_CONF)
 
     def version(self):
-        return _run("oomreapd", "--version").stdout.partition("\n")[0].strip()
+        return _run("oomreapd", "--version").stdout.partition("\n")[0].split()[-1]
 
 
 class Earlyoom(Subject):
