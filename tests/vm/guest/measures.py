@@ -229,9 +229,9 @@ def times_to_back(dump, hits, items):
     innocent first and the leak 5 s later takes 5 s. A SIGTERM starts the clock, so its grace is in
     it. signal_to_back_gap_ms: the part of it in which the sampler could not run (see trust): so
     much of it may be the host's doing. signal_to_recovered_ms: until no sample is low any more for
-    good; None where it stayed low. victims: the same for each item hit, from its own first hit to the
-    first hit of the next one or 10 s; where two are hit within a few ms their gains cannot be told
-    apart. signal_to_back_worst_ms is the worst of these."""
+    good; None where it stayed low. victims: the same for each item hit, from its own first hit to
+    the first hit of the next one or 10 s; where two are hit within a few ms their gains cannot be
+    told apart. signal_to_back_worst_ms is the worst of these."""
     noise = {item["name"] for item in items if item.get("role") == "noise"}
     first = {}
     for shot in hits:
