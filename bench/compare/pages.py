@@ -12,6 +12,7 @@ from results import BACK, COUNTS, MEASURES, OURS, STALL, about_subject, better, 
 
 KEPT = ("kills_made", "innocents_lost", "needless_kills", "kernel_oom_kills", "never_back",
         "trigger_to_back_ms", "available_at_signal_mib", "lowest_available_mib",
+        "signal_to_back_gap_ms", "worst_stall_net_ms", "sampler_gaps_ms",
         *(measure.key for measure in MEASURES))
 
 
@@ -80,7 +81,7 @@ def scenario_table(groups, kernel, scenario):
         if not group.results:
             gone = {f"no result: {one.died}" if one.died else f"skipped: {one.skipped}"
                     for one in group.all}
-            rows.append([subject, "; ".join(sorted(gone)), *["–"] * 11])
+            rows.append([subject, "; ".join(sorted(gone)), *["–"] * 12])
             continue
         lost, needless, by_kernel, never, gone = (group.series(key) for key, _ in COUNTS)
         rows.append([
@@ -97,10 +98,11 @@ def scenario_table(groups, kernel, scenario):
             ranged(group.series("lowest_available_mib"), mib),
             ranged(group.series("daemon_cpu_ms"), duration),
             ranged(group.series("daemon_rss_kib"), lambda kib: f"{kib / 1024:.1f} MiB"),
-            ranged(group.series("wakeups"), number)])
+            ranged(group.series("wakeups"), number),
+            ranged(group.series("sampler_gaps_ms"), duration)])
     return table(["", "kills", "needless", "innocents lost", "kernel OOM kills",
                   "signal → back", "10 % → back", "worst stall", "available at the signal",
-                  "lowest available", "CPU", "RSS", "wake-ups"], rows)
+                  "lowest available", "CPU", "RSS", "wake-ups", "host's gaps"], rows)
 
 
 def summary_table(results, groups):

@@ -202,6 +202,21 @@ class Pages(unittest.TestCase):
         self.assertRegex(page, r"\| leak \| ok<br>.* \| \*\*missed\*\*: stall<br>.* \|")
         self.assertIn("| tmpfs | skipped |  |", page)
 
+    def test_every_row_of_every_table_is_as_wide_as_its_head(self):
+        entries = three("oomreapd", 20, None) + three("none", 9, 9, bars={"survived": False})
+        entries += [{"id": "6.1/leak/oomd/1", "died": "hung"},
+                    {"id": "6.1/leak/nohang/1", "skipped": "not in this image"}]
+        said, texts = self.write("--tuning", entries=entries)
+        texts["tuning"] = said
+        for words in ((), ("--matrix",)):
+            texts.update(self.write(*words, entries=entries)[1])
+        for name in ("vm-comparison.md", "vm-matrix.md", "tuning"):
+            width = None
+            for line in texts[name].splitlines():
+                bars = line.count("|") or None
+                self.assertIn(width, (None, bars) if bars else (width,), f"{name}: {line}")
+                width = bars
+
     def test_tuning_sets_variants_beside_each_other_and_the_comparison_leaves_them_out(self):
         tried = [entry("oomreapd", 77, conf=["Pressure.KillLine=4%"],
                        measures={"available_at_signal_mib": 40})]
