@@ -171,11 +171,12 @@ class Senders(unittest.TestCase):
 
     def test_each_sender_is_called_by_its_name(self):
         self.run_.born(2, HOG, 310)
-        self.run_.born(2, 900, 901, flags="3d0f00")
-        for sender, target in ((901, 900), (HOG, 310), (RUNNER, HOG), (HOG, INNOCENT), (900, HOG)):
+        self.run_.born(2, HOG, 311, flags="3d0f00")
+        for sender, target in ((311, HOG), (HOG, 310), (RUNNER, HOG), (HOG, INNOCENT), (900, HOG),
+                               (1, 900)):
             self.run_.signal(50, sender, target)
         told = [text.split()[4] for text in self.by()[0]["signals"]]
-        self.assertEqual(told, ["self", "item", "other"])  # own and runner's are not worth a line
+        self.assertEqual(told, ["self", "item", "other"])  # housekeeping is not worth a line
 
     def test_a_family_quarrel_is_no_kill(self):
         self.run_.born(10, HOG, 310)

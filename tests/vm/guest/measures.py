@@ -44,7 +44,7 @@ def measures(directory, items, subject, journal=None, subject_pid=None, subject_
     made.update(daemon_cost(dump))
     made.update(told_by_journal(journal if subject == "oomreapd" else None))
     made["signals"] = [shot_text(shot, dump) for shot in fired
-                       if shot.by not in ("runner", "own")][:SIGNALS_KEPT]
+                       if is_of_interest(shot)][:SIGNALS_KEPT]
     return made
 
 
@@ -90,6 +90,12 @@ def is_hit(shot):
     A process's own abort, signals within an item, of its dying parent (PDEATHSIG) and of the test
     itself are none. It cannot tell whether a SIGTERM was obeyed."""
     return shot.fresh and shot.by in ("subject", "other", "kernel")
+
+
+def is_of_interest(shot):
+    """Not the housekeeping of an item, of the test, or of services among themselves."""
+    return (shot.by in ("subject", "kernel")
+            or bool(shot.item) and shot.by not in ("runner", "own"))
 
 
 def trust(dump):
