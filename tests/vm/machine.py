@@ -4,54 +4,65 @@ A guest speaks in lines of JSON on its second serial port; the first has the ker
 and the runner's stderr. Every disk is a throw-away copy, so that nothing outlives the run.
 """
 
+import ctypes
 import json
+import mmap
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import tempfile
 import time
 
+PR_SET_PDEATHSIG = 1
 SLOW_BYTES_PER_S = 40 << 20     # a tired disk: a thrash must hurt, and end within a minute
 SWAP_BYTES_PER_S = 40 << 20
 
 # No KVM is asked for: machines that build have none, and the bars are met without.
 # rdrand: or the guest waits for entropy. The mitigations cost an emulated guest half its speed.
 # The watchdog of clocks finds TSC unstable where CPUs are emulated, and every look at the clock
-# would become an exit.
+# would become an exit; and a guest of a busy host measures its frequency wrong, by factors, with
+# which PSI and all times would be wrong: it is told (an emulated TSC runs as this machine's).
 ACCEL = "tcg,thread=multi"
 CPU = "qemu64,+rdrand"
-CMDLINE = ("console=ttyS0 quiet psi=1 oops=panic panic=-1 mitigations=off tsc=reliable "
-           "random.trust_cpu=on systemd.show_status=no")
+# An OOM report on an emulated serial port would hold a CPU for long in what is measured.
+CMDLINE = ("console=ttyS0 quiet loglevel=3 psi=1 oops=panic panic=-1 mitigations=off tsc=reliable "
+           "random.trust_cpu=on systemd.show_status=no tsc_early_khz={khz}")
 
 
 class Machine:
     """A booted guest and the directory of its own in which it keeps what it writes."""
 
     def __init__(self, cache, kernel, image, memory_mib, payload):
-        self.work = tempfile.mkdtemp(prefix="vm-")
+        self.work = tempfile.mkdtemp(prefix="vm-", dir=cache)
         self.console = os.path.join(self.work, "console")
         self.results = os.path.join(self.work, "results")
         self.lines_read = 0
         self.partial = b""
-        self.qmp = None
+        here, there = socket.socketpair()
+        here.settimeout(60)
+        self.qmp = here.makefile("rw", encoding="utf-8")
+        self.monitor_ready = False
         tree = os.path.join(cache, f"kernel-{kernel}")
         argv = [qemu_path(cache), "-accel", os.environ.get("VM_ACCEL", ACCEL), "-cpu",
                 os.environ.get("VM_CPU", CPU), "-smp", "2", "-m", str(memory_mib), "-nographic",
                 "-nodefaults", "-no-user-config", "-no-reboot",
-                "-kernel", f"{tree}/vmlinuz", "-initrd", f"{tree}/initrd", "-append", CMDLINE,
+                "-kernel", f"{tree}/vmlinuz", "-initrd", f"{tree}/initrd", "-append",
+                CMDLINE.format(khz=tsc_khz()),
                 "-serial", f"file:{self.console}", "-serial", f"file:{self.results}",
-                "-qmp", f"unix:{self.work}/qmp,server=on,wait=off"]
+                "-chardev", f"socket,id=qmp,fd={there.fileno()}", "-mon", "qmp,mode=control"]
         argv += disk("root", os.path.join(cache, f"root-{image}.img"))
         argv += disk("payload", payload)
         argv += disk("frz", os.path.join(cache, "frz.img"))
         argv += disk("swap", os.path.join(cache, "swap.img"), SWAP_BYTES_PER_S)
         argv += disk("slow", os.path.join(cache, "slow.img"), SLOW_BYTES_PER_S)
-        self.booted = time.monotonic()
         with open(os.path.join(self.work, "qemu.log"), "wb") as log:
             # Throw-away copies go where TMPDIR says.
             self.qemu = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+                                         pass_fds=[there.fileno()], preexec_fn=die_with_parent,
                                          env={**os.environ, "TMPDIR": self.work})
+        there.close()
 
     def __enter__(self):
         return self
@@ -77,11 +88,8 @@ class Machine:
 
     def command(self, name, **arguments):
         """One command of QEMU's monitor, answered."""
-        if self.qmp is None:
-            link = socket.socket(socket.AF_UNIX)
-            link.settimeout(30)
-            link.connect(os.path.join(self.work, "qmp"))
-            self.qmp = link.makefile("rw", encoding="utf-8")
+        if not self.monitor_ready:
+            self.monitor_ready = True
             self.qmp.readline()
             self.command("qmp_capabilities")
         self.qmp.write(json.dumps({"execute": name, "arguments": arguments}) + "\n")
@@ -117,7 +125,23 @@ class Machine:
         if self.alive():
             self.qemu.kill()
         self.qemu.wait()
+        self.qmp.close()
         shutil.rmtree(self.work, ignore_errors=True)
+
+
+def die_with_parent():
+    """A run that is killed must not leave a guest behind that eats the machine."""
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+def tsc_khz():
+    """The frequency of this machine's time stamp counter."""
+    code = mmap.mmap(-1, 4096, prot=mmap.PROT_READ | mmap.PROT_WRITE | mmap.PROT_EXEC)
+    code.write(b"\x0f\x31\x48\xc1\xe2\x20\x48\x09\xd0\xc3")     # rdtsc; shl; or; ret
+    rdtsc = ctypes.CFUNCTYPE(ctypes.c_uint64)(ctypes.addressof(ctypes.c_char.from_buffer(code)))
+    ticks, began = rdtsc(), time.monotonic_ns()
+    time.sleep(0.2)
+    return (rdtsc() - ticks) * 1_000_000 // (time.monotonic_ns() - began)
 
 
 def qemu_path(cache):
