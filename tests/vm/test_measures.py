@@ -456,6 +456,14 @@ class Stalls(unittest.TestCase):
         self.assertEqual(made["stall_over_100ms_total_ms"], 550)
         self.assertEqual(made["stall_p99_ms"], 150)
 
+    def test_what_the_start_cost_is_no_stall_of_the_shortage(self):
+        run = Run()
+        run.memory(6000, lambda at: 20 if 2000 <= at < 3000 else 500)
+        for at, late in ((100, 300), (1900, 150), (2500, 40), (3500, 160), (4100, 500)):
+            run.beat(at, late)
+        made = run.measured()
+        self.assertEqual((made["worst_stall_ms"], made["worst_stall_low_ms"]), (500, 160))
+
     def test_a_pause_of_the_machine_is_nobodys_stall(self):
         run = Run()
         run.memory(995, lambda at: 500)

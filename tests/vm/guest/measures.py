@@ -304,26 +304,32 @@ def stalls(dump):
     part of a file mapping), less the time in which the machine as a whole stood still (paused_ms).
     worst_stall_ms, stall_p99_ms; stall_over_100ms_total_ms: the sum of all latenesses above
     100 ms; beats that a late one overran are in it, not beside it. worst_stall_net_ms: less all
-    gaps of the sampler (see trust): what is left was not the host's doing; it flatters where one
-    CPU was held up and the heartbeat had the other. A beat that was never done is as late as the
+    gaps of the sampler (see trust): what is left is hardly the host's doing; it flatters where one
+    CPU was held up and the heartbeat had the other. worst_stall_low_ms: like worst_stall_ms, of the
+    beats between the first low sample and 1 s after the last, so that what the scenario's own start
+    cost is not in it; None where it was never low. A beat that was never done is as late as the
     end of the run. None without a heartbeat. A busy CPU delays it as much as memory does: compare
     with a calm run of the same guest."""
     if not dump.beats:
-        return dict.fromkeys(("worst_stall_ms", "worst_stall_net_ms", "stall_p99_ms",
-                              "stall_over_100ms_total_ms", "heartbeat_alive"))
-    late = lateness(dump, PAUSE_NS)
+        return dict.fromkeys(("worst_stall_ms", "worst_stall_net_ms", "worst_stall_low_ms",
+                              "stall_p99_ms", "stall_over_100ms_total_ms", "heartbeat_alive"))
+    late = lateness(dump, dump.beats, PAUSE_NS)
+    low = [sample.ns for sample in dump.samples if is_low(sample, dump.total_kb)]
+    short = [beat for beat in dump.beats if low and beat.ns + beat.late_ns >= low[0]
+             and beat.ns <= low[-1] + SHORTAGES_APART_NS]
     return {"worst_stall_ms": late[-1],
-            "worst_stall_net_ms": lateness(dump, GAP_NS)[-1],
+            "worst_stall_net_ms": lateness(dump, dump.beats, GAP_NS)[-1],
+            "worst_stall_low_ms": max(lateness(dump, short, PAUSE_NS), default=None),
             "stall_p99_ms": late[(len(late) - 1) * 99 // 100],
             "stall_over_100ms_total_ms": round(sum(x for x in late if x > LONG_STALL_MS), 1),
             "heartbeat_alive": dump.meta.get("heartbeat", {}).get("alive")}
 
 
-def lateness(dump, least_ns):
-    """Of all beats in ms, sorted, less what lies in the sampler's gaps of at least `least_ns`."""
+def lateness(dump, beats, least_ns):
+    """Of `beats` in ms, sorted, less what lies in the sampler's gaps of at least `least_ns`."""
     gaps = dump.gaps(least_ns)
     return sorted(ms(beat.late_ns - overlap(gaps, beat.ns, beat.ns + beat.late_ns))
-                  for beat in dump.beats)
+                  for beat in beats)
 
 
 def daemon_cost(dump):
