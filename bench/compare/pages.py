@@ -70,6 +70,8 @@ def ways(results, about, command):
              f"and 2 CPUs under QEMU {qemu[0] if qemu else '(version not recorded)'}, software "
              f"emulation; {runs} repetition{'s' if runs != 1 else ''}; commit "
              f"{about.get('commit', 'not recorded')}; {about.get('date', 'date not recorded')}."]
+    if runs == 1:
+        lines.append("A single run has no spread: small differences mean nothing.")
     return "\n".join(lines) + "\n"
 
 
@@ -109,24 +111,33 @@ def summary_table(results, groups):
     """Each subject over all scenarios of all kernels."""
     rows = []
     for subject in in_order({one.subject for one in results}):
-        mine = [group for key, group in groups.items() if key[2] == subject and group.results]
-        runs = sum(len(group.all) for group in mine)
-        sums = [sum(group.series(key).total for group in mine) for key, _ in COUNTS]
-        backs, stalls = ([group.series(measure.key).median for group in mine
-                          if group.series(measure.key).median is not None]
-                         for measure in (BACK, STALL))
-        rows.append([subject, runs, *(bold(number(total), total) for total in sums),
-                     sum(group.died for group in mine), middle(backs), middle(stalls),
-                     duration(max(stalls, default=None)),
-                     f"{sum(1 for group in mine if group.clean)} of {len(mine)}"])
+        mine = {key[:2]: group for key, group in groups.items()
+                if key[2] == subject and (group.results or group.died)}
+        sums = [sum(group.series(key).total for group in mine.values()) for key, _ in COUNTS]
+        stalls = [group.series(STALL.key).median for group in mine.values()]
+        rows.append([
+            subject, sum(len(group.all) for group in mine.values()),
+            *(bold(number(total), total) for total in sums),
+            sum(group.died for group in mine.values()),
+            ratio(groups, mine, BACK.key), ratio(groups, mine, STALL.key),
+            duration(max((one for one in stalls if one is not None), default=None)),
+            f"{sum(1 for group in mine.values() if group.clean)} of {len(mine)}"])
     return table(["", "runs", *(title for _, title in COUNTS), "no result",
-                  "signal → back, median scenario", "worst stall, median scenario",
-                  "worst stall of all", "scenarios without a flaw"], rows)
+                  "signal → back", "worst stall", "worst stall of all",
+                  "scenarios without a flaw"], rows)
 
 
-def middle(values):
-    ordered = sorted(values)
-    return duration(ordered[len(ordered) // 2] if ordered else None)
+def ratio(groups, mine, key):
+    """A subject's times as multiples of oomreapd's: the median over the scenarios in which both
+    have one. Not everybody kills everywhere, so medians of the times themselves would be of
+    different things."""
+    shares = []
+    for (kernel, scenario), group in mine.items():
+        ours = groups.get((kernel, scenario, OURS))
+        pair = [one.series(key).median for one in (group, ours) if one]
+        if len(pair) == 2 and all(pair):
+            shares.append(pair[0] / pair[1])
+    return f"× {statistics.median(shares):.2g} ({len(shares)})" if shares else "–"
 
 
 def shown_as(unit):
@@ -211,6 +222,8 @@ def comparison(results, about, command, image):
         "Subjects: " + ", ".join(versions) + ".\n",
         f"![Signal to memory back and worst stall, by scenario]({image})\n",
         "## All scenarios together\n", summary_table(results, groups),
+        "*signal → back* and *worst stall* are multiples of oomreapd's: the median over the "
+        "scenarios (their number in brackets) in which both were measured.\n",
         "## Where another one is better\n", better_section(found),
         "## Bars missed by oomreapd\n",
         "Its own bars in each scenario; and no daemon that went through the scenario without a "

@@ -217,6 +217,16 @@ class Pages(unittest.TestCase):
                 self.assertIn(width, (None, bars) if bars else (width,), f"{name}: {line}")
                 width = bars
 
+    def test_together_only_scenarios_are_compared_in_which_both_have_a_time(self):
+        entries = [entry("oomreapd", 10), entry("nohang", 30),
+                   entry("oomreapd", 10, scenario="tmpfs"), entry("nohang", None, scenario="tmpfs"),
+                   entry("oomreapd", None, scenario="calm"), entry("nohang", 9, scenario="calm"),
+                   {"id": "6.1/gone/nohang/1", "died": "hung"}]
+        _, texts = self.write(entries=entries)
+        row = next(line for line in texts["vm-comparison.md"].splitlines()
+                   if line.startswith("| nohang | 4 |"))
+        self.assertIn("| 1 | × 3 (1) | × 1 (3) | 100 ms | 3 of 4 |", row)
+
     def test_tuning_sets_variants_beside_each_other_and_the_comparison_leaves_them_out(self):
         tried = [entry("oomreapd", 77, conf=["Pressure.KillLine=4%"],
                        measures={"available_at_signal_mib": 40})]
