@@ -10,6 +10,7 @@ DEFAULTS = {
     "sets": ("all",),
     "need": None,           # items that must die, and no more; None: w.need, or not judged
     "recover": None,        # a kill can free the memory; default: whenever somebody must die
+    "back_within_ms": 1000,  # of the trigger; longer only where a victim is asked first
     "nobody": False,        # nobody may die
     "kernel_kills": 0,      # kills of the kernel's own that are in order; None: any number
     "oomreapd_only": False,

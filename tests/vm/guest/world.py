@@ -212,7 +212,7 @@ class World(System):
     def wait_low(self, mib=None, timeout=30):
         """Until MemAvailable is below so many MiB (default: a tenth of memory)."""
         low = mib if mib is not None else self.total_mib / 10
-        return self.until(lambda: self.mem_available() < low, timeout, 0.002)
+        return self.until(lambda: self.mem_available() < low, timeout)
 
     def wait_calm(self, seconds=2, timeout=30):
         """Until MemAvailable has been above a tenth of memory for so long."""
@@ -271,11 +271,11 @@ class World(System):
             self.attempt(fn)
         for name in self.end_cgroups(cgroups, 10):
             self.note(f"clean-up: {name} is not empty")
+        self.watcher.end()
         for item in self.items:
             if item.unit:
                 run(["systemctl", "stop", item.unit], check=False)
             item.close()
-        self.watcher.end()
         self.kernel_log.close()
 
     def end_cgroups(self, cgroups, timeout):
