@@ -101,7 +101,8 @@ static const struct option options[] = {
 #define N_OPTIONS (sizeof(options) / sizeof(options[0]))
 
 static void usage_print(FILE *out) {
-        fputs("usage: vm_load KIND [--comm NAME] [--chdir DIR] [OPTION]…; sizes in MiB, rates in MiB/s, 0: as fast as "
+        fputs("usage: vm_load KIND [--comm NAME] [--chdir DIR] [OPTION]...; sizes in MiB, rates in MiB/s, 0: as fast "
+              "as "
               "it can\n"
               "(storm, bomb: processes per second). Memory costs one write a page; --entropy PERCENT of every page is\n"
               "random instead, --incompressible all of it.\n",

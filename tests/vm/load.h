@@ -48,7 +48,7 @@ void load_ready(void);
 void load_die(const char *what) __attribute__((noreturn));
 void load_rest(void) __attribute__((noreturn));
 
-/* A child is tied: it dies with the thread that made it. With orphans it outlives it. Ends the load where fork fails. */
+/* A child is tied: it dies with its parent. With orphans it outlives it. Ends the load where fork fails. */
 pid_t load_fork(bool orphans);
 void load_thread(void *(*run)(void *), void *arg);
 
@@ -58,7 +58,7 @@ void load_heap_grow(struct load_heap *heap, size_t bytes);
 /* From now on by rate, until `limit` bytes were taken in all. What a stall held up is caught up afterwards. */
 void load_heap_leak(struct load_heap *heap, double rate, size_t limit);
 
-/* Mapped, filled as the options say and locked where they say so. file NULL: private; else shared pages of that file. */
+/* Mapped, filled and locked as the options say. file NULL: private; else shared pages of that file. */
 char *load_region(size_t bytes, const struct load_options *o, const char *file);
 void load_walk(const struct load_walk *walk) __attribute__((noreturn));
 

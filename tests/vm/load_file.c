@@ -84,8 +84,8 @@ static int tmpfs_file(const struct load_options *o, int number) {
 }
 
 /*
- * Files of 64 MiB each; a full file system is as good as the size. Ready first when there is a rate. The files stay when
- * the load dies, unless they are unlinked: then its death frees them.
+ * Files of 64 MiB each; a full file system is as good as the size. Ready first when there is a rate. The files stay
+ * when the load dies, unless they are unlinked: then its death frees them.
  */
 int load_tmpfs(const struct load_options *o) {
         static char buffer[MIB / 4];
