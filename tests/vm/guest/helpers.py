@@ -41,7 +41,7 @@ def ballast(w, leave_mib, name="ballast", role="innocent"):
     if size < 1:
         w.note(f"no room for a ballast that leaves {leave_mib} MiB")
         return None
-    return w.load("hold", "--size", str(size), name=name, role=role)
+    return w.load("hold", "--size", str(size), "--huge", name=name, role=role)
 
 
 def small_innocents(w, n=4, mib=4):
@@ -112,13 +112,16 @@ class Stall:
         return self.full_at is not None and time.monotonic() - self.full_at > STALL_GRACE_S
 
 
-def thrash_until_dead(w, hog, seconds):
-    """Lets a hog thrash until it is dead, a kill is overdue, or the time is over.
+def thrash_until_dead(w, hog, seconds, fill_s=40):
+    """Lets a hog thrash until it is dead, a kill is overdue, or the time is over; what it
+    takes to fill memory (seconds on a machine of its own) does not count.
 
     The bar: where the machine stood still for as long as the promise allows, the hog is dead;
     where it never did, the machine stayed usable and there was no reason to kill.
     """
     stall = Stall()
+    await_true(w, lambda: stall.poll() > STALL_SHARE or available_mib() < w.total_mib / 10
+               or not hog.alive(), fill_s, 0.25)
     started = time.monotonic()
     lowest = available_mib()
     while time.monotonic() - started < seconds and hog.alive() and not stall.overdue():

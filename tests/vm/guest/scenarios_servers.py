@@ -9,7 +9,7 @@ from helpers import available_mib, await_true
 from registry import Skip, scenario
 
 
-@scenario("desktop-avoid", sets=("all",), need=1, timeout=60)
+@scenario("desktop-avoid", sets=("all",), need=1, timeout=110)
 def desktop_avoid(w):
     """The largest process is the compositor, and the shipped rules ask to avoid it.
 
@@ -18,13 +18,13 @@ def desktop_avoid(w):
     """
     w.innocents()
     size = int(available_mib() * 0.6)
-    w.load("hold", "--size", str(size), name="compositor", role="never", comm="gnome-shell",
-           user_slice=True)
+    w.load("hold", "--size", str(size), "--huge", name="compositor", role="never",
+           comm="gnome-shell", user_slice=True)
     hog = w.load("leak", "--rate", "80", name="leak", role="hog")
-    w.wait_dead(hog, timeout=25)
+    w.wait_dead(hog, timeout=60)
 
 
-@scenario("redis-cow", sets=("short", "all", "compare"), need=1, timeout=60)
+@scenario("redis-cow", sets=("short", "all", "compare"), need=1, timeout=110)
 def redis_cow(w):
     """A database's child writes a snapshot and shares its memory with its parent, beside a
     leak that is larger than both together.
@@ -37,10 +37,10 @@ def redis_cow(w):
     w.load("cow", "--size", str(size), "--children", "1", "--dirty-rate", "2",
            name="database", role="innocent")
     hog = w.load("leak", "--rate", "80", name="leak", role="hog")
-    w.wait_dead(hog, timeout=25)
+    w.wait_dead(hog, timeout=60)
 
 
-@scenario("redis-bgsave", sets=("all", "compare"), need=1, timeout=90, image="full")
+@scenario("redis-bgsave", sets=("all", "compare"), need=1, timeout=150, image="full")
 def redis_bgsave(w):
     """The same with a real server that saves in the background.
 
@@ -63,7 +63,7 @@ def redis_bgsave(w):
     ask("debug", "populate", str(items), "key", "1000")
     w.note(f"the server holds {redis.rss_mib():.0f} MiB; {ask('bgsave').strip()}")
     hog = w.load("leak", "--rate", "80", name="leak", role="hog")
-    w.wait_dead(hog, timeout=25)
+    w.wait_dead(hog, timeout=60)
     w.expect("PONG" in ask("ping"), "the server answers")
     w.expect("rdb_bgsave_in_progress:1" in ask("info", "persistence"), "its snapshot goes on")
 
@@ -114,7 +114,7 @@ class Postgres:
         return "terminated by signal 9" in self.server.errors()
 
 
-@scenario("postgresql", sets=("all", "compare"), need=1, timeout=150, image="full")
+@scenario("postgresql", sets=("all", "compare"), need=1, timeout=240, image="full")
 def postgresql(w):
     """PostgreSQL's shared buffers are counted in every backend's RSS, and nobody's kill frees
     them; a leak beside it is smaller than they are.
@@ -126,6 +126,6 @@ def postgresql(w):
     base = Postgres(w, int(available_mib() * 0.5))
     w.sleep(2)
     hog = w.load("leak", "--rate", "80", name="leak", role="hog")
-    w.wait_dead(hog, timeout=30)
+    w.wait_dead(hog, timeout=60)
     w.expect(base.ask("select 1").strip() == "1", "the server answers")
     w.expect(not base.crashed() and base.client.alive(), "no backend was killed")

@@ -4,7 +4,7 @@ from helpers import available_mib, thrash_until_dead, vmstat
 from registry import scenario
 
 
-@scenario("cache-thrash", sets=("short", "all", "compare"), recover=False, timeout=60)
+@scenario("cache-thrash", sets=("short", "all", "compare"), recover=False, timeout=110)
 def cache_thrash(w):
     """Files that are read over and over do not fit beside what is allocated.
 
@@ -20,7 +20,7 @@ def cache_thrash(w):
     thrash_until_dead(w, hog, 30)
 
 
-@scenario("swap-thrash-zram", sets=("all", "compare"), recover=False, timeout=60)
+@scenario("swap-thrash-zram", sets=("all", "compare"), recover=False, timeout=110)
 def swap_thrash_zram(w):
     """A working set larger than memory goes round and round through compressed swap.
 
@@ -30,12 +30,12 @@ def swap_thrash_zram(w):
     w.innocents()
     w.swap("zram", 700)
     size = int(available_mib() + 250)
-    hog = w.load("anonloop", "--size", str(size), "--entropy", "40", name="thrasher", role="hog",
+    hog = w.load("anonloop", "--size", str(size), "--entropy", "20", name="thrasher", role="hog",
                  ready=None)
     thrash_until_dead(w, hog, 30)
 
 
-@scenario("swap-thrash-disk", sets=("all", "compare"), recover=False, timeout=70)
+@scenario("swap-thrash-disk", sets=("all", "compare"), recover=False, timeout=120)
 def swap_thrash_disk(w):
     """The same on a disk, where each page that comes back waits for a block.
 
@@ -48,7 +48,7 @@ def swap_thrash_disk(w):
     thrash_until_dead(w, hog, 45)
 
 
-@scenario("swap-leak", sets=("short", "all", "compare"), need=1, timeout=60)
+@scenario("swap-leak", sets=("short", "all", "compare"), need=1, timeout=90)
 def swap_leak(w):
     """A leak that fills swap before it fills memory for good.
 
@@ -57,12 +57,12 @@ def swap_leak(w):
     """
     w.innocents()
     w.swap("zram", 256)
-    hog = w.load("leak", "--rate", "60", "--entropy", "30", name="leak", role="hog")
-    w.wait_dead(hog, timeout=40)
+    hog = w.load("leak", "--rate", "60", "--entropy", "20", name="leak", role="hog")
+    w.wait_dead(hog, timeout=60)
     w.note(f"pages swapped out since boot: {vmstat('pswpout')}")
 
 
-@scenario("incompressible-zram", sets=("all", "compare"), need=1, recover=False, timeout=60)
+@scenario("incompressible-zram", sets=("all", "compare"), need=1, recover=False, timeout=110)
 def incompressible_zram(w):
     """Random data sent to zram takes as much memory there as it had outside.
 
@@ -74,4 +74,4 @@ def incompressible_zram(w):
     size = int(available_mib() + 250)
     hog = w.load("anonloop", "--size", str(size), "--incompressible",
                  name="incompressible", role="hog", ready=None)
-    w.wait_dead(hog, timeout=30)
+    w.wait_dead(hog, timeout=70)
