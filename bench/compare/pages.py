@@ -12,7 +12,8 @@ from results import BACK, COUNTS, MEASURES, OURS, STALL, about_subject, better, 
 
 KEPT = ("kills_made", "innocents_lost", "needless_kills", "kernel_oom_kills", "never_back",
         "trigger_to_back_ms", "available_at_signal_mib", "lowest_available_mib",
-        "signal_to_back_gap_ms", "worst_stall_net_ms", "sampler_gaps_ms",
+        "signal_to_back_gap_ms", "signal_to_recovered_ms", "worst_stall_net_ms",
+        "worst_stall_low_ms", "sampler_gaps_ms",
         *(measure.key for measure in MEASURES))
 
 
