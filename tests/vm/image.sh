@@ -81,7 +81,7 @@ make_root() {
         mmdebstrap --quiet --variant=minbase --include="$packages" --aptopt='APT::Install-Recommends "false"' \
                 "$suite" "$root" "deb [signed-by=$vm_keyring] $(vm_mirror) $suite main"
         root_settle "$root"
-        mke2fs -q -t ext4 -O ^has_journal,^metadata_csum -E lazy_itable_init=0 -d "$root" "$work/root.img" 4G
+        mke2fs -q -t ext4 -O ^has_journal,^metadata_csum -E lazy_itable_init=0 -d "$root" "$work/root.img" 4G >/dev/null
         mv "$work/root.img" "$cache/root-$name.img"
 }
 
@@ -188,13 +188,13 @@ make_kernel() {
 }
 
 make_disks() {
-        mke2fs -q -t ext4 "$work/frz.img" 256M
+        mke2fs -q -t ext4 "$work/frz.img" 256M >/dev/null
         truncate -s 1G "$work/swap.img"
         mkswap -q "$work/swap.img"
         mkdir "$work/slow"
         # Real blocks of noise: an extent never written is read without I/O.
         head -c 600M /dev/urandom >"$work/slow/data"
-        mke2fs -q -t ext4 -m 0 -d "$work/slow" "$work/slow.img" 700M
+        mke2fs -q -t ext4 -m 0 -d "$work/slow" "$work/slow.img" 700M >/dev/null
         rm -r "$work/slow"
         mv "$work/frz.img" "$work/swap.img" "$work/slow.img" "$cache/"
 }

@@ -2,6 +2,7 @@
 
 COLUMNS = (
     ("kills", "kills_made", "{:.0f}"),
+    ("lost", "innocents_lost", "{:.0f}"),
     ("kernel", "kernel_oom_kills", "{:.0f}"),
     ("avail@kill", "available_at_signal_mib", "{:.0f}"),
     ("lowest", "lowest_available_mib", "{:.0f}"),
@@ -11,6 +12,7 @@ COLUMNS = (
     ("stall", "worst_stall_ms", "{:.0f}"),
     ("cpu", "daemon_cpu_ms", "{:.0f}"),
     ("rss", "daemon_rss_kib", "{:.0f}"),
+    ("gaps", "sampler_gaps_ms", "{:.0f}"),
 )
 
 
@@ -52,18 +54,23 @@ def cells(result):
 def line(result):
     """One entry, as it ends."""
     measures = result.get("measures") or {}
-    parts = [f"{label} {cell}" for (label, _, _), cell in zip(COLUMNS[:8], cells(result))
+    parts = [f"{label} {cell}" for (label, _, _), cell in zip(COLUMNS[:9], cells(result))
              if cell != "-"]
     text = f"{result['id']:48} {verdict(result)}"
     if measures:
         text += f"  ({', '.join(parts)})"
     for note in result.get("notes") or []:
         text += f"\n      {note}"
+    if missed(result):
+        text += "".join(f"\n      | {said}" for said in (result.get("said") or [])[-8:])
+        lost = measures.get("innocents_lost_names")
+        text += f"\n      lost: {', '.join(lost)}" if lost else ""
     return text
 
 
 def table(results):
-    """All entries, the columns aligned. Times in ms, memory in MiB (rss in KiB)."""
+    """All entries, the columns aligned. Times in ms, memory in MiB (rss in KiB); gaps: how long
+    not even a realtime thread of the guest ran, which is the host's doing."""
     head = ["entry", *(label for label, _, _ in COLUMNS), "verdict"]
     rows = [head] + [[r["id"], *cells(r), verdict(r)] for r in results]
     widths = [max(len(row[i]) for row in rows) for i in range(len(head) - 1)]
