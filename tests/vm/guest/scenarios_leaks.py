@@ -192,12 +192,12 @@ def many_hogs(w):
            f"the end, line {line:.0f} MiB: the last kill was {'not ' if spare else ''}needed")
 
 
-@scenario("idle-crowd-leak", sets=("all", "compare"), need=1, memory=4096, timeout=180)
+@scenario("idle-crowd-leak", sets=("all", "compare"), need=1, memory=2048, timeout=180)
 def idle_crowd_leak(w):
     """3,000 processes that sleep, to be searched through while a leak eats the machine."""
     w.innocents()
     w.load("crowd", "--n", 3000, name="crowd", ready_timeout=90)
-    die_and_settle(w, leak(w, rate=300), timeout=60)
+    die_and_settle(w, leak(w, rate=STEADY * 2), timeout=60)
 
 
 @scenario("two-leaks", sets=EVERYWHERE, need=2, timeout=80)
