@@ -328,9 +328,14 @@ static bool held_by_exit(struct daemon *d, bool fresh, int64_t now_ns) {
 /* The kernel has just chosen itself (or a memcg has: the counter does not tell): its victim's
  * memory may be on the way. Once in 10 s, or a crash-looping container would silence us. */
 static bool held_by_kernel_kill(struct daemon *d, int64_t now_ns) {
-        bool stepped = d->oom_kills_known && d->memory.oom_kill > d->oom_kills_seen;
+        uint64_t kills;
+        bool stepped;
 
-        d->oom_kills_seen = MAX_OF(d->oom_kills_seen, d->memory.oom_kill); /* 0 when vmstat cannot be read */
+        if (d->verdict.level >= LEVEL_TERM)
+                memory_status_read_counters(&d->reader, now_ns, &d->memory);
+        kills = d->memory.counters.oom_kill;
+        stepped = d->oom_kills_known && kills > d->oom_kills_seen;
+        d->oom_kills_seen = MAX_OF(d->oom_kills_seen, kills); /* 0 when vmstat cannot be read */
         d->oom_kills_known = true;
         if (stepped && now_ns >= d->hold_again_ns) {
                 d->hold_until_ns = now_ns + OOM_KILL_HOLD_NS;

@@ -120,9 +120,9 @@ int memory_status_parse_meminfo(const char *buf, size_t len, struct memory_statu
 
 /* --- vmstat, zoneinfo ----------------------------------------------------------------- */
 
-int memory_status_parse_vmstat(const char *buf, size_t len, struct memory_status *s) {
+int memory_status_parse_vmstat(const char *buf, size_t len, struct memory_counters *ret) {
         struct view rest = {buf, len}, line, key;
-        struct memory_status v = {0};
+        struct memory_counters v = {0};
         bool any = false;
         uint64_t n;
 
@@ -145,12 +145,8 @@ int memory_status_parse_vmstat(const char *buf, size_t len, struct memory_status
         }
         if (!any)
                 return -EBADMSG;
-        s->allocstall = v.allocstall;
-        s->pgscan_direct = v.pgscan_direct;
-        s->pgsteal_direct = v.pgsteal_direct;
-        s->pgsteal = v.pgsteal + v.pgsteal_direct;
-        s->refault = v.refault;
-        s->oom_kill = v.oom_kill;
+        v.pgsteal += v.pgsteal_direct;
+        *ret = v;
         return 0;
 }
 
@@ -327,6 +323,7 @@ int memory_reader_init(struct memory_reader *r, struct kernel *k) {
                 memory_reader_deinit(r);
                 return e;
         }
+        r->counters_ns = -MEMORY_COUNTERS_NS; /* never */
         open_zrams(r);
         return 0;
 }
@@ -355,13 +352,21 @@ int memory_status_read(struct memory_reader *r, int64_t now_ns, struct memory_st
         e = memory_status_parse_meminfo(r->buf, (size_t)n, &s);
         if (e < 0)
                 return e;
-        n = reader_fill(r, r->vmstat_fd);
-        if (n > 0)
-                (void)memory_status_parse_vmstat(r->buf, (size_t)n, &s);
+        if (now_ns - r->counters_ns >= MEMORY_COUNTERS_NS)
+                memory_status_read_counters(r, now_ns, &s);
+        s.counters = r->counters;
         read_swap(r, &s);
         read_zfs(r, &s);
         *ret = s;
         return 0;
+}
+
+void memory_status_read_counters(struct memory_reader *r, int64_t now_ns, struct memory_status *s) {
+        ssize_t n = r->counters_ns == now_ns ? 0 : reader_fill(r, r->vmstat_fd);
+
+        if (n > 0 && memory_status_parse_vmstat(r->buf, (size_t)n, &r->counters) == 0)
+                r->counters_ns = now_ns;
+        s->counters = r->counters;
 }
 
 int memory_status_read_pcp(struct memory_reader *r, struct memory_status *s) {

@@ -188,9 +188,9 @@ static bool reclaims_in_vain(struct pressure_state *st, const struct memory_stat
         struct pressure_mark now = {
                 .set = true,
                 .when_ns = m->when_ns,
-                .direct_pages = m->pgscan_direct + m->allocstall * ALLOCSTALL_PAGES,
-                .stolen_pages = m->pgsteal,
-                .refault_pages = m->refault,
+                .direct_pages = m->counters.pgscan_direct + m->counters.allocstall * ALLOCSTALL_PAGES,
+                .stolen_pages = m->counters.pgsteal,
+                .refault_pages = m->counters.refault,
         };
         struct pressure_mark since;
 

@@ -63,7 +63,7 @@ static int parse_meminfo(const char *text, struct memory_status *s) {
 }
 
 START_TEST(meminfo) {
-        struct memory_status s = {.when_ns = 5, .oom_kill = 3};
+        struct memory_status s = {.when_ns = 5, .counters.oom_kill = 3};
 
         ck_assert_int_eq(parse_meminfo(meminfo_text, &s), 0);
         ck_assert_uint_eq(s.total, 16000000 * KIB);
@@ -81,7 +81,7 @@ START_TEST(meminfo) {
         ck_assert_uint_eq(s.mlocked, 1234 * KIB);
         ck_assert(!s.estimated);
         ck_assert_int_eq(s.when_ns, 5); /* not meminfo's to say */
-        ck_assert_uint_eq(s.oom_kill, 3);
+        ck_assert_uint_eq(s.counters.oom_kill, 3);
 }
 END_TEST
 
@@ -163,7 +163,7 @@ START_TEST(vmstat) {
                                    "workingset_refault_file 60\n"
                                    "oom_kill 4\n"
                                    "oom_killer_something 9\n";
-        struct memory_status s = {.available = 8};
+        struct memory_counters s = {0};
 
         ck_assert_int_eq(memory_status_parse_vmstat(text, strlen(text), &s), 0);
         ck_assert_uint_eq(s.allocstall, 321);
@@ -172,7 +172,6 @@ START_TEST(vmstat) {
         ck_assert_uint_eq(s.pgsteal, 1000);
         ck_assert_uint_eq(s.refault, 100);
         ck_assert_uint_eq(s.oom_kill, 4);
-        ck_assert_uint_eq(s.available, 8);
         ck_assert_int_eq(memory_status_parse_vmstat("", 0, &s), -EBADMSG);
         ck_assert_int_eq(memory_status_parse_vmstat("oom_kill\n", 9, &s), -EBADMSG);
         ck_assert_uint_eq(s.oom_kill, 4);
@@ -249,7 +248,7 @@ START_TEST(a_reading) {
         world_read(w);
         ck_assert_int_eq(w->s.when_ns, 42);
         ck_assert_uint_eq(w->s.available, 5000000 * KIB);
-        ck_assert_uint_eq(w->s.oom_kill, 3);
+        ck_assert_uint_eq(w->s.counters.oom_kill, 3);
         ck_assert_uint_eq(w->s.swap_usable, 6000000 * KIB);
         ck_assert_uint_eq(w->s.pcp_free, 0); /* only when asked */
 
@@ -257,7 +256,17 @@ START_TEST(a_reading) {
         put(w, "/proc/vmstat", "oom_kill 4\n");
         world_read(w);
         ck_assert_uint_eq(w->s.available, 20 * KIB);
-        ck_assert_uint_eq(w->s.oom_kill, 4);
+        ck_assert_uint_eq(w->s.counters.oom_kill, 3); /* vmstat is dear */
+        memory_status_read_counters(&w->r, 43, &w->s);
+        ck_assert_uint_eq(w->s.counters.oom_kill, 4);
+        put(w, "/proc/vmstat", "oom_kill 5\n");
+        ck_assert_int_eq(memory_status_read(&w->r, 42 + MEMORY_COUNTERS_NS, &w->s), 0);
+        ck_assert_uint_eq(w->s.counters.oom_kill, 4);
+        ck_assert_int_eq(memory_status_read(&w->r, 43 + MEMORY_COUNTERS_NS, &w->s), 0);
+        ck_assert_uint_eq(w->s.counters.oom_kill, 5);
+        put(w, "/proc/vmstat", "garbage\n");
+        memory_status_read_counters(&w->r, NS_PER_SEC, &w->s);
+        ck_assert_uint_eq(w->s.counters.oom_kill, 5); /* what is known stays */
         ck_assert_uint_eq(w->s.swap_usable, 0);
         ck_assert_uint_eq(w->s.anon_lru, 0); /* nothing is left over from the reading before */
         world_free(w);
@@ -303,7 +312,7 @@ START_TEST(everything_else_may_be_missing) {
         scripted_file_error(&w->sk, "/proc/swaps", -ENOENT);
         world_start(w);
         world_read(w);
-        ck_assert_uint_eq(w->s.oom_kill, 0);
+        ck_assert_uint_eq(w->s.counters.oom_kill, 0);
         ck_assert_uint_eq(w->s.swap_usable, 6000000 * KIB); /* SwapFree is all that is known */
         ck_assert_int_eq(memory_status_read_pcp(&w->r, &w->s), -ENOENT);
         ck_assert_uint_eq(w->s.pcp_free, 0);

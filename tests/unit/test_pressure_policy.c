@@ -33,9 +33,9 @@ static struct world world_new(uint64_t total) {
                       .base = total,
                       .available = total,
                       .free = total,
-                      .pgscan_direct = 1000,
-                      .pgsteal = 1000,
-                      .refault = 10},
+                      .counters.pgscan_direct = 1000,
+                      .counters.pgsteal = 1000,
+                      .counters.refault = 10},
                 .psi = {.some_us = 5000000, .full_us = 1000000},
                 .now_ns = 1000 * NS_PER_SEC,
                 .cpus = 4,
@@ -459,9 +459,9 @@ END_TEST
 
 /* A second of thrashing with so many pages scanned directly, stolen, and refaulted. */
 static void reclaim_second(struct world *w, uint64_t scanned, uint64_t stolen, uint64_t refaulted) {
-        w->m.pgscan_direct += scanned;
-        w->m.pgsteal += stolen;
-        w->m.refault += refaulted;
+        w->m.counters.pgscan_direct += scanned;
+        w->m.counters.pgsteal += stolen;
+        w->m.counters.refault += refaulted;
         pass(w, 1000, 1000);
 }
 
@@ -502,7 +502,7 @@ START_TEST(stalls_of_allocation_count_as_direct_reclaim) {
 
         (void)level_at(&w, 1000 * MIB);
         for (int i = 0; i < 20; i++) {
-                w.m.allocstall += 100; /* of 32 pages at least */
+                w.m.counters.allocstall += 100; /* of 32 pages at least */
                 reclaim_second(&w, 0, 100, 100);
                 killed = killed || w.v.level == LEVEL_KILL;
         }
@@ -529,15 +529,15 @@ START_TEST(a_vmstat_that_cannot_be_read_is_no_news) {
         struct world w = world_new(4000 * MIB);
         struct memory_status kept;
 
-        w.m.pgscan_direct = 1000000;
-        w.m.refault = 1000000;
+        w.m.counters.pgscan_direct = 1000000;
+        w.m.counters.refault = 1000000;
         (void)level_at(&w, 1000 * MIB);
         for (int i = 0; i < 20; i++) {
                 reclaim_second(&w, 0, 0, 0);
                 /* when it is back, not everything since boot has just happened */
                 ck_assert_int_lt(w.v.level, LEVEL_KILL);
                 kept = w.m;
-                w.m.pgscan_direct = w.m.pgsteal = w.m.refault = w.m.allocstall = 0;
+                w.m.counters.pgscan_direct = w.m.counters.pgsteal = w.m.counters.refault = w.m.counters.allocstall = 0;
                 pass(&w, 5000, 1000);
                 ck_assert_int_lt(w.v.level, LEVEL_KILL);
                 w.m = kept;
@@ -727,7 +727,7 @@ START_TEST(a_throttled_cgroup_never_kills) {
 
         (void)level_at(&w, 6 * GIB);
         for (int t = 0; t < 600; t++) {
-                w.m.refault += 50000; /* the cgroup's: pgscan and allocstall are the machine's */
+                w.m.counters.refault += 50000; /* the cgroup's: pgscan and allocstall are the machine's */
                 pass(&w, 1000, 950);
                 ck_assert_int_eq(w.v.level, LEVEL_CALM);
         }
