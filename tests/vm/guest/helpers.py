@@ -36,12 +36,18 @@ def vmstat(field):
 
 
 def ballast(w, leave_mib, name="ballast", role="innocent"):
-    """Somebody who holds memory and keeps still, so that leave_mib stay available."""
+    """Somebody who takes memory until leave_mib are left, the last of it slowly (a fast fall
+    is a scenario of its own), and then holds it."""
     size = int(available_mib() - leave_mib)
     if size < 1:
-        w.note(f"no room for a ballast that leaves {leave_mib} MiB")
+        w.note(f"no room for a ballast that leaves {leave_mib:.0f} MiB")
         return None
-    return w.load("hold", "--size", str(size), "--huge", name=name, role=role)
+    start = max(size - int(w.total_mib * 0.2), 1)
+    item = w.load("leak", "--start", str(start), "--rate", "30", "--hold-at", str(size),
+                  name=name, role=role)
+    if not await_true(w, lambda: not item.alive() or available_mib() < leave_mib + 8, 30):
+        w.note(f"{name} left {available_mib():.0f} MiB")
+    return item
 
 
 def small_innocents(w, n=4, mib=4):

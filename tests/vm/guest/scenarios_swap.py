@@ -6,18 +6,21 @@ from registry import scenario
 
 @scenario("cache-thrash", sets=("short", "all", "compare"), recover=False, timeout=110)
 def cache_thrash(w):
-    """Files that are read over and over do not fit beside what is allocated.
+    """What is read over and over does not fit beside what is allocated.
 
     Wrong would be to look on: no allocation ever fails, so the kernel's OOM killer does not
     come, and the pages that everybody reads back count as available. The blocks are real and
-    the disk is slow: a page fault of the heartbeat waits behind the thrasher's.
+    the disk is slow: a page fault of the heartbeat waits behind the reader's. Whose memory
+    would end it is the other one, which grows slowly: no fast fall is to blame.
     """
     w.innocents()
     data = w.mount("slow") + "/data"
-    anon = int(available_mib() - 45)
-    hog = w.load("fileread", "--file", data, "--threads", "4", "--anon", str(anon), ready=None,
-                 name="thrasher", role="hog")
-    thrash_until_dead(w, hog, 30)
+    room = int(available_mib())
+    w.load("fileread", "--file", data, "--size", "200", "--random", "--threads", "4",
+           name="reader", role="either")
+    hog = w.load("leak", "--start", str(room - 160), "--rate", "15", "--hold-at", str(room - 70),
+                 name="ballast", role="hog")
+    thrash_until_dead(w, hog, 40)
 
 
 @scenario("swap-thrash-zram", sets=("all", "compare"), recover=False, timeout=110)
@@ -62,7 +65,7 @@ def swap_leak(w):
     w.note(f"pages swapped out since boot: {vmstat('pswpout')}")
 
 
-@scenario("incompressible-zram", sets=("all", "compare"), need=1, recover=False, timeout=110)
+@scenario("incompressible-zram", sets=("all", "compare"), need=1, timeout=110)
 def incompressible_zram(w):
     """Random data sent to zram takes as much memory there as it had outside.
 

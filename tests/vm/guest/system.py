@@ -155,8 +155,16 @@ class System:
         where = f"{OUT_DIR}/{disk}"
         os.makedirs(where, exist_ok=True)
         run(["mount", f"/dev/disk/by-id/virtio-{disk}", where])
-        self.defer(lambda: run(["umount", where]))
+        self.defer(lambda: self.unmount(where))
         return where
+
+    def unmount(self, where):
+        """The last file is closed a moment after its process looks gone."""
+        end = time.monotonic() + 10
+        while os.system(f"umount {where} 2>/dev/null") != 0:
+            if time.monotonic() > end:
+                raise RuntimeError(f"{where} is busy")
+            time.sleep(0.2)
 
     def fsfreeze(self, where):
         """Writers into it are stuck in D from here on."""
