@@ -96,19 +96,26 @@ def vfork_leak(w):
     all_gone(w, hog)
 
 
+def tip_over(w, hog, done):
+    """A small program takes the last of the memory, slowly; it must outlive the large one."""
+    size = w.mem_available() + 20
+    pusher = w.load("leak", "--rate", 20, "--hold-at", size, name="pusher", wait=False)
+    w.until(done, 30, 0.02)
+    w.wait_calm(1, 10)
+    w.expect(pusher.alive(), "the small one that tipped it over lives")
+    w.note(f"{hog.name} {'lives' if hog.alive() else 'is dead'}")
+
+
 @scenario("throttled-leak", sets=EVERYWHERE, need=1, timeout=80)
 def throttled_leak(w):
     """It gets 1 % of a CPU from the moment before memory is short: by itself it would take
-    seconds to exit. The short leak before it makes the throttled one the largest by far."""
+    seconds to exit."""
     w.innocents()
     hog = leak(w)
-    w.wait_low(w.kill_line_mib + 30, 30)
-    if hog.alive():
-        write(f"{hog.cgroup}/cpu.max", "1000 100000")
-        pusher = w.load("leak", "--rate", 20, "--hold-at", 60, name="pusher")
-        w.until(lambda: w.mem_available() > w.total_mib / 10, 20, 0.02)
-        w.expect(pusher.alive(), "the small one that tipped it over lives")
-    w.wait_calm(1, 10)
+    w.wait_low(w.total_mib / 8)
+    write(f"{hog.cgroup}/cpu.max", "1000 100000")
+    w.expect(hog.alive(), "it was throttled before it died")
+    tip_over(w, hog, lambda: w.mem_available() > w.total_mib / 5)
 
 
 @scenario("frozen-leak", sets=("all", "compare"), need=1, timeout=80)
@@ -116,13 +123,11 @@ def frozen_leak(w):
     """A frozen cgroup holds nearly all memory, a small program asks for the rest: the frozen
     one has to die although it cannot run, not the one that can."""
     w.innocents()
-    size = int(w.mem_available() - w.kill_line_mib - 45)
-    hog = leak(w, "--hold-at", size, rate=200)
+    size = int(w.mem_available() - w.total_mib / 8)
+    hog = leak(w, "--hold-at", size)
     w.until(lambda: not hog.alive() or hog.rss_mib() > size - 4, 30, 0.02)
-    if hog.alive():
-        w.expect(w.freeze(hog), "the leak is frozen")
-    w.load("leak", "--rate", 15, "--hold-at", 90, name="pusher")
-    die_and_settle(w, hog)
+    w.expect(hog.alive() and w.freeze(hog), "it was frozen before it died")
+    tip_over(w, hog, lambda: not hog.alive())
 
 
 @scenario("stuck-leak", sets=EVERYWHERE, need=1, timeout=80)
