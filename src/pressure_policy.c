@@ -12,9 +12,14 @@
  * an echo (pages coming back after a release), or for a clock that stood still. */
 #include "pressure_policy.h"
 
+#include <string.h>
+
 #define KILL_AHEAD_MAX_BYTES GIB
 
-/* Rates over less are noise: the kernel's counters are batched per CPU. */
+/* A CPU takes up to 63 << 5 pages at once into its list of free pages (nr_pcp_alloc() since 6.7,
+ * CONFIG_PCP_BATCH_SCALE_MAX): a leak of 80 MiB/s comes as 8 MiB in each tenth of a second. */
+#define FALL_STEP_BYTES (8 * MIB)
+#define FALL_LOOK_BACK_NS (200 * NS_PER_MS)
 #define RATE_INTERVAL_NS (10 * NS_PER_MS)
 
 #define TICK_MIN_NS (10 * NS_PER_MS)
@@ -83,26 +88,57 @@ static uint64_t peak_decayed(uint64_t peak, int64_t elapsed_ns) {
 
 /* What is left to be used up. Swap counts with it: once memory is at its floor, a leak shows in
  * SwapFree alone, and what is merely swapped out is no leak. */
-static uint64_t left(const struct memory_status *m, bool with_swap) {
-        return m->available + (with_swap ? m->swap_free : 0);
+static uint64_t fallen_since(const struct pressure_past *p, const struct memory_status *m) {
+        bool with_swap = m->swap_total == p->swap_total; /* swapoff is no leak */
+
+        return sub_floor(p->available + (with_swap ? p->swap_free : 0), m->available + (with_swap ? m->swap_free : 0));
+}
+
+static void remember(struct pressure_state *st, const struct memory_status *m) {
+        st->n_past = MIN_OF(st->n_past + 1, ELEMENTS(st->past));
+        memmove(st->past + 1, st->past, (st->n_past - 1) * sizeof(st->past[0]));
+        st->past[0] = (struct pressure_past){m->when_ns, m->available, m->swap_free, m->swap_total};
+}
+
+/* The least speed that explains what is seen. MemAvailable goes in steps of what a CPU takes into
+ * its list at once, so a fall of D in t is one of (D ± a step) / t: over 10 ms that tells little,
+ * over 200 ms much. Each longer look narrows it down, until one contradicts the shorter ones:
+ * then the speed has changed meanwhile, and what was before is over. */
+static uint64_t fall_now(const struct pressure_state *st, const struct memory_status *m) {
+        uint64_t least = 0, most = UINT64_MAX;
+
+        for (size_t i = 0; i < st->n_past; i++) {
+                int64_t ns = m->when_ns - st->past[i].when_ns;
+                uint64_t fallen = fallen_since(&st->past[i], m), low, high;
+
+                if (i > 0 && ns > FALL_LOOK_BACK_NS)
+                        break;
+                low = scale(sub_floor(fallen, FALL_STEP_BYTES), (uint64_t)NS_PER_SEC, (uint64_t)ns);
+                high = scale(fallen + FALL_STEP_BYTES, (uint64_t)NS_PER_SEC, (uint64_t)ns);
+                if (low > most || high < least)
+                        break;
+                least = MAX_OF(least, low);
+                most = MIN_OF(most, high);
+        }
+        return least;
 }
 
 static void judge_fall(struct pressure_state *st, const struct pressure_sample *s, bool gap) {
         const struct memory_status *m = s->memory;
-        int64_t elapsed = m->when_ns - st->last.when_ns;
-        bool with_swap = m->swap_total == st->last.swap_total; /* swapoff is no leak */
+        int64_t elapsed;
 
         if (!st->primed || gap) { /* a fall that nobody watched has no rate */
                 st->fall_bytes_per_s = st->fall_peak_bytes_per_s = 0;
-                st->last = *m;
+                st->n_past = 0;
+                remember(st, m);
                 return;
         }
+        elapsed = m->when_ns - st->past[0].when_ns;
         if (elapsed < RATE_INTERVAL_NS)
                 return;
-        st->fall_bytes_per_s = scale(sub_floor(left(&st->last, with_swap), left(m, with_swap)), (uint64_t)NS_PER_SEC,
-                                     (uint64_t)elapsed);
+        st->fall_bytes_per_s = fall_now(st, m);
         st->fall_peak_bytes_per_s = MAX_OF(peak_decayed(st->fall_peak_bytes_per_s, elapsed), st->fall_bytes_per_s);
-        st->last = *m;
+        remember(st, m);
 }
 
 /* --- the lines ------------------------------------------------------------------------ */

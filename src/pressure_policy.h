@@ -22,12 +22,16 @@ struct pressure_settings {
 /* Remembered from tick to tick; zeroed = fresh. Fields are the policy's own. */
 struct pressure_state {
         bool primed;
-        struct memory_status last; /* what rates are measured from: at least 10 ms old when replaced */
+        struct pressure_past { /* readings of the last 200 ms, at least 10 ms apart, the newest first */
+                int64_t when_ns;
+                uint64_t available, swap_free, swap_total;
+        } past[20];
+        size_t n_past;
         struct psi_totals last_psi;
         bool psi_known;
         int64_t last_boottime_ns, last_tick_ns;
         uint64_t fall_peak_bytes_per_s; /* steepest fall of available + SwapFree seen lately, halves every second */
-        uint64_t fall_bytes_per_s;      /* of the last interval, 0 when rising */
+        uint64_t fall_bytes_per_s;      /* what certainly falls now, 0 when nothing does */
         int64_t bucket_ns;              /* stall in the bucket */
         int64_t quiet_until_ns;         /* bucket off (resume from suspend, the second after a release) */
         bool bucket_warned;             /* it was half full and has not yet drained to a quarter */
