@@ -55,7 +55,7 @@ def redis_bgsave(w):
     redis = w.spawn([server, "--port", "0", "--unixsocket", "/run/vm/redis.sock", "--save", "",
                      "--dir", "/tmp", "--enable-debug-command", "local",
                      "--rdb-key-save-delay", "300"], name="database", role="innocent",
-                    ready="Ready to accept", steady=False)
+                    ready="eady to accept", steady=False)
 
     def ask(*words):
         return w.command(["redis-cli", "-s", "/run/vm/redis.sock", *words], check=False)
