@@ -383,7 +383,7 @@ bool kill_override_allowed(const struct kill_domain *d, const struct memory_stat
                            const struct pressure_verdict *verdict, int64_t now_ns) {
         bool nearly_gone = verdict->desperate || verdict->exhausted_in_ns < NS_PER_SEC;
 
-        if (kill_slots_taken(d) != 1 || !nearly_gone || verdict->fall_bytes_per_s == 0)
+        if (kill_slots_taken(d) != 1 || !nearly_gone || !verdict->falling)
                 return false;
         for (size_t i = 0; i < SESSION_POOL; i++) {
                 const struct kill_session *s = &d->session[i];

@@ -130,12 +130,14 @@ static void judge_fall(struct pressure_state *st, const struct pressure_sample *
         if (!st->primed || gap) { /* a fall that nobody watched has no rate */
                 st->fall_bytes_per_s = st->fall_peak_bytes_per_s = 0;
                 st->n_past = 0;
+                st->falling = false;
                 remember(st, m);
                 return;
         }
         elapsed = m->when_ns - st->past[0].when_ns;
         if (elapsed < RATE_INTERVAL_NS)
                 return;
+        st->falling = fallen_since(&st->past[0], m) > 0;
         st->fall_bytes_per_s = fall_now(st, m);
         st->fall_peak_bytes_per_s = MAX_OF(peak_decayed(st->fall_peak_bytes_per_s, elapsed), st->fall_bytes_per_s);
         remember(st, m);
@@ -313,6 +315,7 @@ void pressure_policy_judge(struct pressure_state *st, const struct pressure_sett
         set_level(st, set, sample, &v);
 
         v.fall_bytes_per_s = st->fall_bytes_per_s;
+        v.falling = st->falling;
         v.need_bytes = sub_floor(v.term_line_bytes, m->available);
         if (v.level >= LEVEL_TERM)
                 v.need_bytes = MAX_OF(v.need_bytes, UINT64_C(1));

@@ -27,6 +27,7 @@ struct pressure_state {
                 uint64_t available, swap_free, swap_total;
         } past[20];
         size_t n_past;
+        bool falling;
         struct psi_totals last_psi;
         bool psi_known;
         int64_t last_boottime_ns, last_tick_ns;
@@ -61,6 +62,7 @@ struct pressure_verdict {
         uint64_t
                 need_bytes; /* shortage: what must come back to stand above the term line (at least 1 at LEVEL_TERM and above) */
         uint64_t fall_bytes_per_s;
+        bool falling;             /* less is left than at the reading before, be it by a page */
         uint32_t stall_permille;  /* of the last window */
         uint32_t bucket_permille; /* 1000 = full */
         int64_t exhausted_in_ns;  /* MemAvailable (and usable swap) at the peak fall rate; INT64_MAX: not falling */

@@ -206,7 +206,7 @@ START_TEST(the_conditions_of_an_override) {
         const struct shortage *c = &shortages[_i];
         struct pressure_verdict v = {.level = LEVEL_KILL,
                                      .desperate = c->desperate,
-                                     .fall_bytes_per_s = c->falling,
+                                     .falling = c->falling,
                                      .exhausted_in_ns = c->exhausted_in_ns};
         struct memory_status now = {.available = 100 * MIB};
 

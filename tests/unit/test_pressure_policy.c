@@ -302,6 +302,7 @@ START_TEST(steps_of_a_cpus_list_make_no_steep_fall) {
                         w.m.available -= 8 * MIB;
                 pass(&w, 10, 0);
                 ck_assert_uint_le(w.v.fall_bytes_per_s, 80 * MIB);
+                ck_assert(w.v.falling == (i % 10 == 0)); /* and yet it falls */
         }
 }
 END_TEST
