@@ -5,6 +5,8 @@
 #include <fcntl.h>
 #include <string.h>
 
+#include "process_read.h"
+
 void held_files_init(struct held_files *h, struct kernel *k, char *buf, size_t cap) {
         *h = (struct held_files){.kernel = k, .buf = buf, .buf_cap = cap};
 }
@@ -149,6 +151,8 @@ static int refresh_one(struct held_files *h, const struct held_process *held, st
         struct process fresh;
         int r = read_identity(h, held, &fresh);
 
+        if (r < 0 && !process_error_gone(r))
+                return r;
         if (r < 0 || (fresh.flags & PROCESS_NO_MM)) {
                 p->flags |= PROCESS_GONE | PROCESS_NO_MM;
                 p->state = r < 0 ? 'X' : fresh.state; /* an exit may still be in progress */

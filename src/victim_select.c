@@ -118,6 +118,8 @@ static void judge_group(const struct select_input *in, uint32_t index, struct ca
                 struct rule_verdict v;
                 int adj;
 
+                if (p->flags & PROCESS_GONE) /* it shares nothing any more, and protects nobody */
+                        continue;
                 ask_rules(in, p, &v);
                 reason = member_reason(in, p, &v);
                 if (reason != CANDIDATE_ELIGIBLE) {

@@ -469,6 +469,23 @@ START_TEST(a_held_process_that_vanished_is_passed_over) {
 }
 END_TEST
 
+static struct scripted_process *child;
+
+static void the_child_vanishes(void) {
+        scripted_vanish(&sk, child);
+}
+
+/* A leak that vforks all the time: the child of the preparation has long exec'ed and exited. */
+START_TEST(a_held_sharer_that_vanished_protects_nobody) {
+        crowd();
+        child = scripted_share(&sk, 320, leak, "leak");
+        child->in_vfork = _i == 0;
+        ck_assert_uint_eq(opens_of_a_kill(the_child_vanishes), 0);
+        ck_assert_uint_eq(leak->sigkills, 1);
+        ck_assert(scene_spared(second));
+}
+END_TEST
+
 START_TEST(who_cannot_be_held_is_killed_by_a_snapshot) {
         crowd();
         for (pid_t pid = 400; pid < 400 + HELD_PROCESSES; pid++)
@@ -1702,6 +1719,7 @@ int main(void) {
         CASE(who_has_grown_since_is_not_overlooked);
         CASE(who_is_too_small_to_matter_costs_nothing);
         CASE(a_held_process_that_vanished_is_passed_over);
+        LOOP(a_held_sharer_that_vanished_protects_nobody, 2);
         CASE(who_cannot_be_held_is_killed_by_a_snapshot);
         CASE(copies_do_not_hide_who_has_grown);
         CASE(sizes_are_of_now);
