@@ -167,10 +167,11 @@ def family_leak(w):
     family(w, 4)
 
 
-@scenario("family-small-leak", sets=("all",), need=1, timeout=100)
+@scenario("family-small-leak", sets=(), need=1, timeout=100)
 def family_small_leak(w):
-    """Twelve children leak, and each is smaller than the largest innocent when memory is
-    short: only together are they the largest by far."""
+    """A known limit, in no set: twelve children leak, and each is smaller than the largest
+    innocent when memory is short. Only together are they the largest, but nothing tells them
+    from the workers of a server or the tabs of a browser beside one leak."""
     family(w, 12)
 
 
