@@ -13,7 +13,7 @@ LEAST_LEFT = 0.08           # of memory: briefly tight, but not short
 TIGHT = 0.09                # below ThrashAvailable=, so that stall alone decides
 
 
-@scenario("memory-high", sets=("short", "all", "compare"), nobody=True, timeout=90)
+@scenario("memory-high", sets=("all", "compare"), nobody=True, timeout=90)
 def memory_high(w):
     """Two cgroups are throttled at their memory.high while the machine has memory to spare.
 
@@ -203,7 +203,7 @@ class Bursts:
                     f"{self.stall.worst:.0%}, MemAvailable {available_mib():.0f} MiB")
 
 
-@scenario("guest-paused", sets=("short", "all"), nobody=True, timeout=120)
+@scenario("guest-paused", sets=("all"), nobody=True, timeout=120)
 def guest_paused(w):
     """The whole guest stands still for 20 s in the middle of moderate pressure.
 

@@ -86,7 +86,7 @@ def mlocked_leak(w):
     die_and_settle(w, leak(w, "--mlock"))
 
 
-@scenario("vfork-leak", sets=("all", "compare"), need=1, timeout=60)
+@scenario("vfork-leak", sets=EVERYWHERE, need=1, timeout=60)
 def vfork_leak(w):
     """There is nearly always a child between vfork and exec: to kill only the parent frees
     nothing, and to score the child by its memory would count it twice."""
@@ -106,7 +106,7 @@ def tip_over(w, hog, done):
     w.note(f"{hog.name} {'lives' if hog.alive() else 'is dead'}")
 
 
-@scenario("throttled-leak", sets=EVERYWHERE, need=1, timeout=80)
+@scenario("throttled-leak", sets=("all", "compare"), need=1, timeout=80)
 def throttled_leak(w):
     """It gets 1 % of a CPU from the moment before memory is short: by itself it would take
     seconds to exit."""
@@ -175,7 +175,7 @@ def family_small_leak(w):
     family(w, 12)
 
 
-@scenario("many-hogs", sets=EVERYWHERE, recover=False, timeout=120)
+@scenario("many-hogs", sets=("all", "compare"), recover=False, timeout=120)
 def many_hogs(w):
     """24 programs of one size want a quarter more than there is, then stop growing. Several
     have to die, and the last kill must still have been needed: had that one lived, what is

@@ -24,7 +24,7 @@ def desktop_avoid(w):
     w.wait_dead(hog, timeout=60)
 
 
-@scenario("redis-cow", sets=("short", "all", "compare"), need=1, timeout=110)
+@scenario("redis-cow", sets=("all", "compare"), need=1, timeout=110)
 def redis_cow(w):
     """A database's child writes a snapshot and shares its memory with its parent, beside a
     leak that is larger than both together.

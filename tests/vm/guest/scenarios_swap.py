@@ -4,7 +4,7 @@ from helpers import available_mib, thrash_until_dead, vmstat
 from registry import scenario
 
 
-@scenario("cache-thrash", sets=("short", "all", "compare"), recover=False, timeout=110)
+@scenario("cache-thrash", sets=("all", "compare"), recover=False, timeout=110)
 def cache_thrash(w):
     """What is read over and over does not fit beside what is allocated.
 
@@ -16,9 +16,9 @@ def cache_thrash(w):
     w.innocents()
     data = w.mount("slow") + "/data"
     room = int(available_mib())
-    w.load("fileread", "--file", data, "--size", "200", "--random", "--threads", "4",
+    w.load("fileread", "--file", data, "--size", "140", "--random", "--threads", "12",
            name="reader", role="either")
-    hog = w.load("leak", "--start", str(room - 160), "--rate", "15", "--hold-at", str(room - 70),
+    hog = w.load("leak", "--start", str(room - 160), "--rate", "15", "--hold-at", str(room - 85),
                  name="ballast", role="hog")
     thrash_until_dead(w, hog, 40)
 
