@@ -40,7 +40,7 @@ static const struct config_key table[] = {
         KEY("Pressure", "KillLine", "2.5%", CONFIG_PERMILLE, pressure.kill_line_permille, .min = 1, .max = 500),
         KEY("Pressure", "KillLineMin", "24M", CONFIG_SIZE, pressure.kill_line_min_bytes, SIZE_RANGE),
         KEY("Pressure", "KillLineMax", "300M", CONFIG_SIZE, pressure.kill_line_max_bytes, SIZE_RANGE),
-        KEY("Pressure", "KillAhead", "200ms", CONFIG_TIME, pressure.kill_ahead_ns, .min = 0, .max = 10 * SEC),
+        KEY("Pressure", "KillAhead", "100ms", CONFIG_TIME, pressure.kill_ahead_ns, .min = 0, .max = 10 * SEC),
         KEY("Pressure", "SwapUsable", "5%", CONFIG_PERMILLE, pressure.swap_usable_permille, .min = 0, .max = 1000),
         KEY("Pressure", "Stall", "25%", CONFIG_PERMILLE, pressure.stall_permille, .min = 10, .max = 990),
         KEY("Pressure", "StallFull", "5s", CONFIG_TIME, pressure.stall_full_ns, .min = 100 * MS, .max = 10 * MIN),

@@ -9,7 +9,7 @@ START_TEST(defaults_are_the_design) {
         ck_assert_uint_eq(c.pressure.kill_line_permille, 25);
         ck_assert_uint_eq(c.pressure.kill_line_min_bytes, 24 * MIB);
         ck_assert_uint_eq(c.pressure.kill_line_max_bytes, 300 * MIB);
-        ck_assert_int_eq(c.pressure.kill_ahead_ns, 200 * NS_PER_MS);
+        ck_assert_int_eq(c.pressure.kill_ahead_ns, 100 * NS_PER_MS);
         ck_assert_uint_eq(c.pressure.swap_usable_permille, 50);
         ck_assert_uint_eq(c.pressure.stall_permille, 250);
         ck_assert_int_eq(c.pressure.stall_full_ns, 5 * NS_PER_SEC);

@@ -189,8 +189,8 @@ def many_hogs(w):
     w.wait_calm(1, 3)
     dead = [h for h in hogs if not h.alive()]
     available = w.mem_available()
-    # The daemon looks ahead while memory falls: its line is higher by 200 ms of the fall.
-    line = w.kill_line_mib + rate * (count - len(dead)) * 0.2
+    # The daemon looks ahead while memory falls: its line is higher by 100 ms of the fall.
+    line = w.kill_line_mib + rate * (count - len(dead)) * 0.1
     spare = available - each > line
     w.need = max(len(dead) - (1 if spare else 0), 1)
     w.expect(available > w.kill_line_mib, "enough have died")
