@@ -232,6 +232,7 @@ void daemon_record_victim(struct daemon *d, struct kill_session *s, const struct
                 .locked_bytes = g->locked_bytes,
                 .freed_bytes = c->freed_bytes,
                 .score = c->score,
+                .family_bytes = c->family_bytes,
                 .n_groups = MAX_OF(s->n_mms, 1U),
                 .n_members = s->n_mms > 0 ? s->n_members : g->n_members,
                 .class = c->class,

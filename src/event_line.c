@@ -91,6 +91,10 @@ static void put_rank(struct text *t, const struct victim_record *v) {
                 text_str(t, " (members disagree)");
         text_str(t, ", score ");
         put_signed_size(t, v->score);
+        if (v->family_bytes > 0) {
+                text_str(t, " as the largest of a family with ");
+                text_size(t, v->family_bytes);
+        }
         if (v->class != CLASS_NORMAL) {
                 text_str(t, ", class ");
                 text_str(t, candidate_class_text(v->class));

@@ -85,6 +85,7 @@ struct victim_record {
         bool adj_disagree;
         uint64_t anon_bytes, swap_bytes, pgtables_bytes, file_bytes, shmem_bytes, locked_bytes, freed_bytes;
         int64_t score;
+        uint64_t family_bytes; /* that it was chosen for, beside its own; 0: none */
         uint32_t n_groups, n_members;
         enum candidate_class class;
         char rule[64]; /* that decided, "" for none */

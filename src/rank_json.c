@@ -163,6 +163,7 @@ static void json_candidate(struct json *j, const struct select_input *in, const 
         json_uint(j, "frees", c->freed_bytes);
         json_int(j, "score", c->score);
         json_string(j, "rule", c->rule ? c->rule->name : NULL);
+        json_uint(j, "family", c->family_bytes);
         json_bool(j, "discounted", c->discounted);
         json_kin(j, kin_of(in, c));
         json_names(j, in, leader_of(in, c));

@@ -90,6 +90,10 @@ static void put_why(struct text *t, const struct select_input *in, const struct 
                 why(t, "with its kin of ");
                 text_u64(t, kin->n_groups);
         }
+        if (c->family_bytes > 0) {
+                why(t, "its family has ");
+                text_size(t, c->family_bytes);
+        }
         if (c->discounted)
                 why(t, "its kin lately gave back little");
         if (g->adj_disagree)

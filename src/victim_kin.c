@@ -86,7 +86,10 @@ static void party_join(struct kin_party *p, const struct candidate *c) {
         }
         p->adj = first ? c->adj : MIN_OF(p->adj, c->adj);
         p->class = first ? c->class : MAX_OF(p->class, c->class);
-        p->largest_bytes = MAX_OF(p->largest_bytes, c->freed_bytes);
+        if (first || c->freed_bytes > p->largest_bytes) {
+                p->largest = c->group;
+                p->largest_bytes = c->freed_bytes;
+        }
         p->sum_bytes += c->freed_bytes;
         p->n++;
 }
@@ -131,6 +134,19 @@ void kin_tally_decide(struct kin_tally *t, const struct select_input *in) {
         t->takes_head = t->head.n > 0 && t->head.class == t->class &&
                         (t->head_is_small || t->head.sum_bytes < small->sum_bytes + t->unseen_bytes);
         t->competes = small->n + (t->takes_head && !t->head_is_small) >= 2;
+}
+
+/* A quarter: the workers of a server and the tabs of a browser are a family, too, and together
+ * they often outweigh a single leak. Only where they outweigh everybody else by far is it a
+ * better guess that one of theirs is to blame. */
+#define VOICE_DIVISOR 4
+#define VOICE_MEMBERS 3
+
+uint64_t kin_voice_bytes(const struct kin_tally *t, const struct mm_kin *kin, const struct candidate *c) {
+        if (!kin->fork_family || t->whole || t->large.n < VOICE_MEMBERS || t->large.largest != c->group ||
+            c->reason != CANDIDATE_ELIGIBLE)
+                return 0;
+        return t->large.sum_bytes / VOICE_DIVISOR;
 }
 
 bool kin_includes(const struct kin_tally *t, const struct select_input *in, const struct candidate *c) {

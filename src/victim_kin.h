@@ -5,7 +5,9 @@
  *   whole: a fork family that shares much copy-on-write memory, which only the death of the
  *          last one gives back. Without the others a member frees no more than its private
  *          part.
- *   small: members that are each below MinFree but many (a fork bomb). */
+ *   small: members that are each below MinFree but many (a fork bomb).
+ * Otherwise the members of a fork family die one by one, and the largest of them speaks for
+ * all: twelve that leak together are each smaller than somebody who has done nothing. */
 #pragma once
 
 #include "victim_select.h"
@@ -20,7 +22,7 @@ struct counted_again {
 /* Eligible members that would die together. */
 struct kin_party {
         uint32_t n;
-        uint32_t oldest; /* group */
+        uint32_t oldest, largest; /* groups */
         uint64_t oldest_start;
         uint64_t sum_bytes, largest_bytes; /* of their private parts */
         int16_t adj;                       /* the most protective */
@@ -60,6 +62,9 @@ void kin_tally_decide(struct kin_tally *t, const struct select_input *in);
 uint64_t kin_private_bytes(const struct kin_tally *t, const struct select_input *in, const struct mm_group *g);
 /* Whether an eligible candidate's group dies with a kin that competes. */
 bool kin_includes(const struct kin_tally *t, const struct select_input *in, const struct candidate *c);
+/* What the largest member of a family that does not compete as a whole weighs at least, if it
+ * is c; 0 if it speaks for nobody. */
+uint64_t kin_voice_bytes(const struct kin_tally *t, const struct mm_kin *kin, const struct candidate *c);
 /* Fills group, class, adj, start_time and freed_bytes of the kin's candidate; *ret_weighed is
  * the size that a positive adj weighs: of one process, not of their sum. */
 void kin_candidate(const struct kin_tally *t, const struct select_input *in, struct candidate *c,

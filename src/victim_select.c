@@ -259,6 +259,18 @@ static void judge_all(const struct select_input *in, struct ranking *r, size_t n
         }
 }
 
+static void raise_voice(const struct select_input *in, const struct kin_tally *t, const struct mm_kin *kin,
+                        struct candidate *c) {
+        uint64_t voice = kin_voice_bytes(t, kin, c);
+
+        if (kin_discounted(in, in->groups->group[c->group].kin))
+                voice /= DISCOUNT_DIVISOR;
+        if (voice <= c->freed_bytes)
+                return;
+        c->score += (int64_t)(voice - c->freed_bytes);
+        c->family_bytes = t->large.sum_bytes;
+}
+
 void victim_select(const struct select_input *in, struct ranking *r) {
         size_t n_kin = MIN_OF(in->groups->n_kin + 1, r->n_tallies); /* numbers start at 1 */
         bool any = false;
@@ -271,6 +283,8 @@ void victim_select(const struct select_input *in, struct ranking *r) {
                 uint64_t weighed;
 
                 kin_tally_decide(&r->tally[k], in);
+                if (r->tally[k].large.n > 0)
+                        raise_voice(in, &r->tally[k], &in->groups->kin[k], &r->candidate[r->tally[k].large.largest]);
                 if (!r->tally[k].competes)
                         continue;
                 kin_candidate(&r->tally[k], in, &c, &weighed);

@@ -32,7 +32,8 @@ struct candidate {
         uint64_t
                 freed_bytes; /* what the kill gives back (the kin's: its sum without what copy-on-write counts again) */
         int64_t score;       /* bytes */
-        uint64_t start_time; /* of the leader: the youngest of equals dies */
+        uint64_t family_bytes;   /* what its fork family frees together, if it weighs for that; else 0 */
+        uint64_t start_time;     /* of the leader: the youngest of equals dies */
         const struct rule *rule; /* that decided class, reason or adj; NULL */
 };
 

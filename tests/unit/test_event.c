@@ -130,6 +130,9 @@ START_TEST(kill_line_says_what_is_special) {
         e.victim.n_members = 3;
         e.victim.adj = -500;
         e.victim.adj_disagree = true;
+        e.victim.family_bytes = 3 * GIB;
+        ck_assert(strstr(line_of(&e), "score 2.1 GiB as the largest of a family with 3.0 GiB"));
+        e.victim.family_bytes = 0;
         e.victim.score = -(int64_t)GIB;
         e.victim.class = CLASS_AVOID;
         strcpy(e.victim.rule, "desktop");

@@ -459,6 +459,51 @@ START_TEST(the_small_compete_by_their_sum) {
 }
 END_TEST
 
+/* Twelve that leak together, each smaller than somebody who has done nothing. */
+START_TEST(the_largest_of_a_family_speaks_for_all) {
+        pid_t pids[MAX];
+
+        in.min_free_bytes = 8 * MIB;
+        add(100, "innocent", 96 * MIB);
+        add_bomb(12, 50 * MIB);
+        ck_assert_int_eq(chosen(), 411); /* the largest, and it alone */
+        ck_assert_uint_eq(members_of_choice(pids, MAX), 1);
+        ck_assert_uint_eq(ranking.candidate[0].kin, 0);
+        ck_assert_uint_eq(ranking.candidate[0].freed_bytes, 50 * MIB + 11);
+        ck_assert_uint_eq(ranking.candidate[0].family_bytes, 12 * 50 * MIB + 66);
+        ck_assert_int_eq(ranking.candidate[0].score, 150 * MIB + 16);
+        ck_assert_int_eq(leader_of(&ranking.candidate[1]), 100);
+        ck_assert_uint_eq(ranking.candidate[1].family_bytes, 0);
+
+        /* but a leak of more than a quarter of them all is the better guess */
+        group[0].freed_bytes = process[0].anon_bytes = 151 * MIB;
+        ck_assert_int_eq(chosen(), 100);
+        group[0].freed_bytes = process[0].anon_bytes = 96 * MIB;
+        kin[1].fork_family = false; /* alike, not of one parent */
+        ck_assert_int_eq(chosen(), 100);
+}
+END_TEST
+
+START_TEST(two_are_no_family) {
+        in.min_free_bytes = 8 * MIB;
+        add(100, "innocent", 51 * MIB);
+        add_bomb(2, 50 * MIB);
+        ck_assert_int_eq(chosen(), 100);
+}
+END_TEST
+
+START_TEST(a_protected_one_speaks_for_nobody) {
+        in.min_free_bytes = 8 * MIB;
+        add(100, "innocent", 96 * MIB);
+        add_bomb(12, 50 * MIB);
+        process[12].adj = -1000; /* the largest: another one speaks */
+        ck_assert_int_eq(chosen(), 410);
+        for (size_t i = 1; i < table.n; i++)
+                process[i].adj = -1000;
+        ck_assert_int_eq(chosen(), 100);
+}
+END_TEST
+
 /* adj is per process: a hundred of +300 weigh like one of their size. */
 START_TEST(a_positive_adj_does_not_weigh_the_sum) {
         add(100, "leak", 4 * GIB);
@@ -766,6 +811,9 @@ int main(void) {
         tcase_add_test(tc, the_others_are_listed_by_size);
         tcase_add_test(tc, what_finds_no_room_is_counted);
         tcase_add_test(tc, the_small_compete_by_their_sum);
+        tcase_add_test(tc, the_largest_of_a_family_speaks_for_all);
+        tcase_add_test(tc, two_are_no_family);
+        tcase_add_test(tc, a_protected_one_speaks_for_nobody);
         tcase_add_test(tc, a_positive_adj_does_not_weigh_the_sum);
         tcase_add_test(tc, an_untouchable_is_no_part_of_the_sum);
         tcase_add_test(tc, a_borrowed_name_does_not_shield_the_bomb);
