@@ -13,6 +13,7 @@ MIB = 1024 * 1024
 OUT_DIR = "/run/vm"
 SWAP_DISK = "/dev/disk/by-id/virtio-swap"
 UNIT = "oomreapd.service"
+MEMCG_KILL = re.compile(r"oom-kill:constraint=CONSTRAINT_MEMCG\b.*\btask_memcg=([^,]+)")
 
 
 def read(path, default=""):
@@ -85,6 +86,11 @@ class KernelLog:
         killed = [line for line in self.update() if "Killed process" in line]
         for_cgroup = [line for line in killed if line.startswith("Memory cgroup out of memory")]
         return len(killed) - len(for_cgroup), len(for_cgroup)
+
+    def memcg_victims(self):
+        """The cgroups of processes killed for a cgroup's own limit."""
+        found = (MEMCG_KILL.search(line) for line in self.update())
+        return [match[1] for match in found if match]
 
     def close(self):
         os.close(self.fd)
@@ -186,6 +192,18 @@ class System:
         before = ahead()
         self.send({"ask": "pause", "seconds": seconds})
         return self.until(lambda: ahead() - before > seconds * 0.6, 30, 0.2)
+
+    def ask_freeze(self, seconds=20):
+        """Has the host stop the emulator itself, as a busy host does with a process. Here the
+        guest's clock runs on: all of it is missing between two looks; true when it was."""
+        self.send({"ask": "freeze", "seconds": seconds})
+        last = [time.monotonic()]
+
+        def jumped():
+            before, last[0] = last[0], time.monotonic()
+            return last[0] - before > seconds * 0.6
+
+        return self.until(jumped, seconds + 30, 0.05)
 
     def kernel_oom_kills(self):
         """Processes the kernel has killed itself since the scenario began, memcg ones too."""

@@ -14,9 +14,11 @@ from system import (MIB, OUT_DIR, Journal, KernelLog, System, meminfo, read, run
 
 __all__ = ["World", "ScenarioTimeout", "Skip", "scenario"]
 
+CGROUPS = "/sys/fs/cgroup"
 LOAD = "/sys/fs/cgroup/system.slice/load.service"
 USER_LOAD = "/sys/fs/cgroup/user.slice/user-1000.slice/vmuser.service"
 VM_LOAD = "/usr/local/bin/vm_load"
+OFFERED = {12: 300}  # oom_score_adj of an innocent of that size: what users complain of first
 CHANGING_KINDS = ("storm", "bomb")  # their processes come and go
 
 
@@ -155,11 +157,12 @@ class World(System):
         return False
 
     def innocents(self, sizes=(4, 12, 24, 48, 96), scale=None):
-        """Programs of various sizes that have done nothing."""
+        """Programs of various sizes that have done nothing; one small one as browsers and
+        session managers have them, with a positive oom_score_adj."""
         if scale is None:
             scale = min(max(self.total_mib / 1000, 0.5), 4)
-        return [self.load("hold", "--size", max(int(size * scale), 1), name=f"innocent-{size}")
-                for size in sizes]
+        return [self.load("hold", "--size", max(int(size * scale), 1), name=f"innocent-{size}",
+                          adj=OFFERED.get(size, 0)) for size in sizes]
 
     def end(self, item):
         """The scenario itself ends an item; it counts for nobody."""
@@ -244,9 +247,15 @@ class World(System):
         return bool(ok)
 
     def forgive_memcg(self, item):
-        """Kernel kills for this item's own limit are in order; the log tells them apart from
-        the machine's, so this only says that they were meant."""
-        self.forgiven.append(item.name)
+        """Kernel kills for this item's own limit are in order; all others are not."""
+        self.forgiven.append(item.cgroup)
+
+    def unforgiven(self):
+        """The cgroups in which the kernel killed for a limit and should not have; the item of
+        a role that nobody counts is forgiven only when the scenario says so."""
+        inside = [f"{where.removeprefix(CGROUPS)}/" for where in self.forgiven]
+        return [victim for victim in self.kernel_log.memcg_victims()
+                if not f"{victim}/".startswith(tuple(inside))]
 
     def innocents_lost(self):
         """Names of those who should have lived and did not."""
