@@ -1,14 +1,19 @@
 /* The heartbeat: what somebody at the desk would feel. A process of ordinary priority and
- * oom_score_adj 0 that wakes each 20 ms, goes over its 8 MiB of anonymous memory and part of a
- * 2 MiB file mapping, and notes how late it was done. Its memory is its own and not locked, so it
- * stalls as any program would: by reclaim, by refaults, by swap. Only the table of its beats is
- * locked (by the meter), so that noting costs nothing and outlives it. Beats that a late one
- * overran are skipped, their time is in the late one: a stall is counted once. */
+ * oom_score_adj 0 that wakes each 20 ms, does a little of all that needs memory, and notes how late
+ * it was done. It goes over its hot memory, takes fresh pages and gives them back (so it meets the
+ * allocator, and reclaim with it), goes on in a cold working set and in a file of its own (so it
+ * meets swap and refaults: both are idle for seconds, then wanted at once), and each second starts
+ * a tiny program and waits for it. All of it is bounded, 36 MiB in all, its own and not locked, so
+ * it stalls as any program would. Only the table of its beats is locked (by the meter), so that
+ * noting costs nothing and outlives it. A beat is late from the time it was planned for to its
+ * completion; beats that a late one overran are skipped, their time is in the late one: a stall is
+ * counted once. */
 #include "meter.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
+#include <spawn.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
@@ -20,10 +25,21 @@
 
 enum {
         BEAT_NS = 20000000,
-        ANON_BYTES = 8 << 20,
-        FILE_BYTES = 2 << 20,
         PAGE = 4096,
-        FILE_PAGES_A_BEAT = 32, /* the whole file in 320 ms */
+        HOT_BYTES = 4 << 20,
+        COLD_BYTES = 24 << 20,
+        FILE_BYTES = 8 << 20,
+        FRESH_BYTES = 64 << 10,
+        COLD_PAGES_A_BEAT = 32, /* all of it in 3.8 s */
+        FILE_PAGES_A_BEAT = 16, /* all of it in 2.6 s */
+        BEATS_A_SPAWN = 50,
+};
+
+#define TINY_PROGRAM "/bin/true"
+
+struct working_set {
+        volatile char *hot, *cold;
+        const volatile char *file;
 };
 
 struct beat {
@@ -32,7 +48,8 @@ struct beat {
 };
 
 struct beats {
-        _Atomic uint32_t n; /* done; the one at [n] is going on when its time is set */
+        _Atomic uint32_t n;       /* done; the one at [n] is going on when its time is set */
+        _Atomic uint32_t refused; /* fresh pages or tiny programs that were not to be had, or were killed */
         uint32_t cap;
         struct beat beat[];
 };
@@ -79,16 +96,58 @@ static const volatile char *file_map(const char *path) {
         return p == MAP_FAILED ? NULL : p;
 }
 
-static void beat_work(volatile char *anon, const volatile char *file, uint32_t n) {
-        const size_t first = (size_t)n * FILE_PAGES_A_BEAT;
+/* Small pages only: what one touch keeps in memory shall be one page. The words are neither all
+ * alike nor noise, so that compressed swap gains on them what it gains on a program's data. */
+static volatile char *anon_map(size_t bytes) {
+        uint64_t *p = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 
-        for (size_t i = 0; i < ANON_BYTES; i += PAGE)
-                anon[i]++;
-        for (size_t i = 0; i < FILE_PAGES_A_BEAT; i++)
-                (void)file[(first + i) * PAGE % FILE_BYTES];
+        if (p == MAP_FAILED)
+                return NULL;
+        (void)madvise(p, bytes, MADV_NOHUGEPAGE);
+        for (size_t i = 0; i < bytes / sizeof(*p); i++)
+                p[i] = (i * 0x9e3779b97f4a7c15u) >> 32;
+        return (volatile char *)p;
 }
 
-static void beat_forever(struct beats *b, volatile char *anon, const volatile char *file) {
+static bool fresh_pages_use(void) {
+        volatile char *p = mmap(NULL, FRESH_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+        if (p == MAP_FAILED)
+                return false;
+        for (size_t i = 0; i < FRESH_BYTES; i += PAGE)
+                p[i] = 1;
+        return munmap((void *)p, FRESH_BYTES) == 0;
+}
+
+static bool tiny_program_run(void) {
+        char name[] = TINY_PROGRAM, *argv[] = {name, NULL}, *env[] = {NULL};
+        int status;
+        pid_t pid;
+
+        if (posix_spawn(&pid, TINY_PROGRAM, NULL, NULL, argv, env) != 0)
+                return false;
+        while (waitpid(pid, &status, 0) < 0)
+                if (errno != EINTR)
+                        return false;
+        return status == 0;
+}
+
+static void beat_work(struct beats *b, const struct working_set *w, uint32_t n) {
+        const size_t cold = (size_t)n * COLD_PAGES_A_BEAT, file = (size_t)n * FILE_PAGES_A_BEAT;
+
+        for (size_t i = 0; i < HOT_BYTES; i += PAGE)
+                w->hot[i]++;
+        if (!fresh_pages_use())
+                b->refused++;
+        for (size_t i = 0; i < COLD_PAGES_A_BEAT; i++)
+                w->cold[(cold + i) * PAGE % COLD_BYTES]++;
+        for (size_t i = 0; i < FILE_PAGES_A_BEAT; i++)
+                (void)w->file[(file + i) * PAGE % FILE_BYTES];
+        if (n % BEATS_A_SPAWN == BEATS_A_SPAWN - 1 && !tiny_program_run())
+                b->refused++;
+}
+
+static void beat_forever(struct beats *b, const struct working_set *w) {
         uint64_t planned = meter_now_ns();
 
         for (uint32_t n = 0; n < b->cap; n++) {
@@ -99,7 +158,7 @@ static void beat_forever(struct beats *b, volatile char *anon, const volatile ch
                         planned += (now - planned + BEAT_NS - 1) / BEAT_NS * BEAT_NS;
                 b->beat[n].planned_ns = planned;
                 meter_sleep_until(planned);
-                beat_work(anon, file, n);
+                beat_work(b, w, n);
                 b->beat[n].late_us = (uint32_t)((meter_now_ns() - planned) / 1000);
                 atomic_store(&b->n, n + 1);
         }
@@ -108,11 +167,13 @@ static void beat_forever(struct beats *b, volatile char *anon, const volatile ch
 }
 
 static void child_main(struct beats *b, const struct heartbeat_options *o, int ready_fd) {
-        const volatile char *file;
-        char *anon;
+        struct working_set w;
+        sigset_t none;
 
         prctl(PR_SET_PDEATHSIG, SIGKILL);
         prctl(PR_SET_NAME, "heartbeat");
+        sigemptyset(&none); /* the meter blocks SIGTERM: its innocent must not be immune to it */
+        sigprocmask(SIG_SETMASK, &none, NULL);
         if (o->cgroup) {
                 char path[512];
 
@@ -122,16 +183,15 @@ static void child_main(struct beats *b, const struct heartbeat_options *o, int r
         }
         if (write_text("/proc/self/oom_score_adj", "0") < 0)
                 _exit(11);
-        file = file_map(o->file);
-        anon = mmap(NULL, ANON_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-        if (!file || anon == MAP_FAILED)
+        w.file = file_map(o->file);
+        w.hot = anon_map(HOT_BYTES);
+        w.cold = anon_map(COLD_BYTES);
+        if (!w.file || !w.hot || !w.cold)
                 _exit(12);
-        for (size_t i = 0; i < ANON_BYTES; i++)
-                anon[i] = (char)(i * 2654435761u >> 13); /* not one page like another, not zeroes */
         if (write(ready_fd, "r", 1) != 1)
                 _exit(13);
         close(ready_fd);
-        beat_forever(b, anon, file);
+        beat_forever(b, &w);
 }
 
 int heartbeat_start(const struct heartbeat_options *o, uint64_t capacity_ns, struct heartbeat **ret_heartbeat) {
@@ -207,6 +267,7 @@ int heartbeat_write(const struct heartbeat *h, const char *dir) {
 }
 
 void heartbeat_write_meta(const struct heartbeat *h, FILE *f) {
-        fprintf(f, ", \"heartbeat\": {\"pid\": %d, \"alive\": %s, \"dead_ns\": %llu, \"status\": %d}", h->pid,
-                h->reaped ? "false" : "true", (unsigned long long)h->dead_ns, h->status);
+        fprintf(f, ", \"heartbeat\": {\"pid\": %d, \"alive\": %s, \"dead_ns\": %llu, \"status\": %d, \"refused\": %u}",
+                h->pid, h->reaped ? "false" : "true", (unsigned long long)h->dead_ns, h->status,
+                atomic_load(&h->beats->refused));
 }
