@@ -1,79 +1,27 @@
-"""The pages made of results: the comparison, the matrix of kernels, the table for tuning.
+"""The comparison's page and its JSON.
 
 Pure layout: what is better, missed or needless was decided in results.py. Every page says how
 it is made again, of which commit it tells and when it was made.
 """
 
-import re
 import statistics
 
 from chart import duration
-from results import BACK, COUNTS, MEASURES, OURS, STALL, about_subject, better, grouped, in_order
+from layout import (bold, counts, folded, mib, number, plain_line_mib, ranged, spoilt_section,
+                    stalls, table, ways)
+from opening import in_short
+from results import (BACK, COUNTS, MEASURES, OURS, STALL, about_subject, beaten, better, grouped,
+                     in_order)
 
-KEPT = ("kills_made", "innocents_lost", "needless_kills", "kernel_oom_kills", "never_back",
-        "trigger_to_back_ms", "available_at_signal_mib", "lowest_available_mib",
+# Below this share of memory they act by their own defaults, where no swap is left.
+THRESHOLDS = {"earlyoom": 0.10, "nohang": 0.05}
+
+KEPT = ("kills_made", "processes_signalled", "innocents_lost", "needless_kills", "kernel_oom_kills", "never_back",
+        "trigger_to_signal_ms", "trigger_to_back_ms", "signal_to_back_ms", "worst_stall_ms",
+        "available_at_signal_mib", "lowest_available_mib",
         "signal_to_back_gap_ms", "signal_to_recovered_ms", "worst_stall_net_ms",
         "worst_stall_low_ms", "sampler_gaps_ms",
         *(measure.key for measure in MEASURES))
-
-
-def table(head, rows):
-    """First column to the left, the others to the right."""
-    lines = ["| " + " | ".join(head) + " |", "|---" + "|---:" * (len(head) - 1) + "|"]
-    lines += ["| " + " | ".join(str(cell) for cell in row) + " |" for row in rows]
-    return "\n".join(lines) + "\n"
-
-
-def ranged(series, show):
-    """Median, and from where to where: 12 ms (8–31); – where nothing was measured."""
-    if series.median is None:
-        return "–"
-    told = show(series.median)
-    if series.spread and show(min(series.values)) != show(max(series.values)):
-        told += f" ({show(min(series.values))} … {show(max(series.values))})"
-    if len(series.values) < series.runs:
-        told += f" in {len(series.values)} of {series.runs}"
-    return told
-
-
-def number(value):
-    return "–" if value is None else f"{value:.4g}" if abs(value) < 1000 else f"{value:.0f}"
-
-
-def mib(value):
-    return f"{value:.0f} MiB"
-
-
-def counts(series):
-    """The count of each run, when they differ: 0, 1, 0."""
-    if not series.values:
-        return "–"
-    if not series.spread:
-        return number(series.values[0])
-    return ", ".join(number(value) for value in series.values)
-
-
-def bold(told, bad):
-    return f"**{told}**" if bad else told
-
-
-def ways(results, about, command):
-    """How, of what and when: the lines that make a figure worth repeating."""
-    known = about.get("kernels", {})
-    kernels = ", ".join(known.get(name, name) for name in dict.fromkeys(
-        one.kernel for one in results))
-    qemu = re.search(r"\d+(\.\d+)+", about.get("qemu", ""))
-    sizes = ", ".join(f"{size} MiB" for size in sorted({one.memory_mib for one in results
-                                                        if one.memory_mib}))
-    runs = max((len(group.all) for group in grouped(
-        results, "kernel", "scenario", "subject", "conf").values()), default=0)
-    lines = [f"Made again by `{command}`. Kernel {kernels}; guests of {sizes or 'unknown size'} "
-             f"and 2 CPUs under QEMU {qemu[0] if qemu else '(version not recorded)'}, software "
-             f"emulation; {runs} repetition{'s' if runs != 1 else ''}; commit "
-             f"{about.get('commit', 'not recorded')}; {about.get('date', 'date not recorded')}."]
-    if runs == 1:
-        lines.append("A single run has no spread: small differences mean nothing.")
-    return "\n".join(lines) + "\n"
 
 
 def scenario_table(groups, kernel, scenario):
@@ -84,28 +32,52 @@ def scenario_table(groups, kernel, scenario):
         if not group.results:
             gone = {f"no result: {one.died}" if one.died else f"skipped: {one.skipped}"
                     for one in group.all}
-            rows.append([subject, "; ".join(sorted(gone)), *["–"] * 12])
+            rows.append([subject, "; ".join(sorted(gone)), *["–"] * 13])
             continue
         lost, needless, by_kernel, never, gone = (group.series(key) for key, _ in COUNTS)
         rows.append([
-            subject + (f" (**lost in {gone.total}**)" if gone.total else ""),
-            counts(group.series("kills_made")), bold(counts(needless), needless.total),
+            subject + (f" (**lost in {gone.total}**)" if gone.total else "")
+            + (f" ({group.inconclusive} inconclusive)" if group.inconclusive else ""),
+            kills(group), bold(counts(needless), needless.total),
             bold(counts(lost), lost.total),
             bold(counts(by_kernel), by_kernel.total),
+            ranged(group.series("trigger_to_back_ms"), duration),
             bold("never", True) if never.total == len(group.results)
-            else ranged(group.series(BACK.key), duration)
+            else ranged(group.series("signal_to_back_ms"), duration)
             + (f", **never in {never.total}**" if never.total else ""),
             ranged(group.series("low_to_back_ms"), duration),
-            ranged(group.series(STALL.key), duration),
+            stalls(group),
             ranged(group.series("available_at_signal_mib"), mib),
             ranged(group.series("lowest_available_mib"), mib),
             ranged(group.series("daemon_cpu_ms"), duration),
             ranged(group.series("daemon_rss_kib"), lambda kib: f"{kib / 1024:.1f} MiB"),
             ranged(group.series("wakeups"), number),
             ranged(group.series("sampler_gaps_ms"), duration)])
-    return table(["", "kills", "needless", "innocents lost", "kernel OOM kills",
-                  "signal → back", "10 % → back", "worst stall", "available at the signal",
-                  "lowest available", "CPU", "RSS", "wake-ups", "host's gaps"], rows)
+    told = by_design(groups, kernel, scenario)
+    return table(["", "kills / processes", "needless", "innocents lost", "kernel OOM kills",
+                  "trigger → back", "signal → back", "10 % → back", "worst stall", "available at the signal",
+                  "lowest available", "CPU", "RSS", "wake-ups", "host's gaps"], rows) + ("\n" + told if told else "")
+
+
+def kills(group):
+    """Victims, and the processes that were signalled for them: 1 / 4."""
+    return f"{counts(group.series('kills_made'))} / {counts(group.series('processes_signalled'))}"
+
+
+def by_design(groups, kernel, scenario):
+    """Who acted above oomreapd's line but below his own: two defaults that differ, and what one
+    loses by it is no fault of the way in which he kills."""
+    lines = []
+    for (where, name, subject), group in groups.items():
+        share, line = THRESHOLDS.get(subject), plain_line_mib(group)
+        at, total = (group.series(key).median
+                     for key in ("available_at_signal_mib", "mem_total_mib"))
+        if (where, name) == (kernel, scenario) and share and line and at is not None \
+                and line < at <= total * share * 1.05:
+            lines.append(f"*{subject}* acts above oomreapd's line by design: its own is {share:.0%} "
+                         f"of memory, and {at:.0f} MiB ({at / total:.1%}) were left at its first "
+                         f"signal.\n")
+    return "\n".join(lines)
 
 
 def summary_table(results, groups):
@@ -124,7 +96,7 @@ def summary_table(results, groups):
             duration(max((one for one in stalls if one is not None), default=None)),
             f"{sum(1 for group in mine.values() if group.clean)} of {len(mine)}"])
     return table(["", "runs", *(title for _, title in COUNTS), "no result",
-                  "signal → back", "worst stall", "worst stall of all",
+                  "memory back", "worst stall", "worst stall of all",
                   "scenarios without a flaw"], rows)
 
 
@@ -192,127 +164,72 @@ def cheaper_lines(found):
     return sorted(lines) or ["- nowhere"]
 
 
-def missed_lines(groups, found):
+def missed_lines(groups, lost_to=()):
     """oomreapd's own bars, and those that only the comparison can judge."""
     lines = []
     for key, group in groups.items():
         if key[-1] == OURS or len(key) == 2:
             lines += [f"- {', '.join(key[:2])}: {name} ({times} of {len(group.all)} runs)"
                       for name, times in group.missed.items()]
-    for one in found:
-        if one["measure"] in (BACK.key, STALL.key) and not one["price"]:
-            lines.append(f"- {one['kernel']}, {one['scenario']}: {one['title']} "
-                         f"{duration(one['ours'])}, {one['subject']} {duration(one['theirs'])} "
-                         f"(noise {duration(one['noise'])})")
+    for one in lost_to:
+        by_kernel = one["kernel_oom_kills"]
+        lines.append(f"- {one['kernel']}, {one['scenario']}: {one['title']} "
+                     f"{duration(one['ours'])}, {one['subject']} {duration(one['theirs'])} "
+                     f"(noise {duration(one['noise'])}"
+                     + (f"; kernel OOM kills with it: {by_kernel})" if by_kernel else ")"))
     return lines or ["- none"]
 
 
 def comparison(results, about, command, image):
     """docs/vm-comparison.md."""
     groups = grouped(results, "kernel", "scenario", "subject")
-    found = list(better(groups))
+    found, missed = list(better(groups)), missed_lines(groups, beaten(groups))
     versions = [f"{name} {about_subject(results, name)}".strip()
                 for name in in_order({one.subject for one in results})]
     parts = [
-        "# Side by side on whole machines\n",
+        "# Side by side on whole machines\n", in_short(results, groups, found, missed),
         "The same scenarios with oomreapd, with the others and with no daemon, each on a booted "
-        "Debian 12 in a virtual machine whose memory really runs out. What is measured and with "
+        "Debian 12 in a virtual machine whose memory really runs out. The others are Debian 12's "
+        "packages (earlyoom 1.7, systemd 252, nohang 0.2, oomd 0.5), older than what their projects "
+        "ship today: a newer earlyoom calls process_mrelease, too. What is measured and with "
         "which settings each runs is in [bench/compare](../bench/compare/README.md); figures "
         "without rounding, of all repetitions, in [vm-comparison.json](vm-comparison.json).\n",
         ways(results, about, command),
         "Subjects: " + ", ".join(versions) + ".\n",
-        f"![Signal to memory back and worst stall, by scenario]({image})\n",
-        "## All scenarios together\n", summary_table(results, groups),
-        "*signal → back* and *worst stall* are multiples of oomreapd's: the median over the "
-        "scenarios (their number in brackets) in which both were measured.\n",
-        "## Where another one is better\n", better_section(found),
+        f"![Time to memory back and worst stall, by scenario]({image})\n",
         "## Bars missed by oomreapd\n",
-        "Its own bars in each scenario; and no daemon that went through the scenario without a "
-        "flaw may be better in the time from signal to memory back or in the worst stall, by more "
-        "than the noise.\n",
-        "\n".join(missed_lines(groups, found)) + "\n",
+        "Its own bars in each scenario; and no other may be better in the time to memory back or "
+        "in the worst stall, by more than the noise, in repetitions in which it lost no innocent, "
+        "made no needless kill, brought the memory back and lived.\n",
+        "\n".join(missed) + "\n",
+        "## All scenarios together\n", summary_table(results, groups),
+        swap_words(results),
+        "*memory back* and *worst stall* are multiples of oomreapd's: the median over the "
+        "scenarios (their number in brackets) in which both were measured. *memory back*: "
+        "oomreapd's begins with its trigger (and is never taken for less than the meter saw from "
+        "its signal on), the others' with their signal: they tell no trigger, which favours them. "
+        "*without a flaw*: nobody lost, no bar of the scenario missed.\n",
+        "## Where another one is better\n", better_section(found),
+        spoilt_section(results),
         "## Scenario by scenario\n",
         "Medians, in brackets the least and the largest. A dash: not measured, or did not happen. "
+        "*kills / processes*: victims, and the processes signalled for them. "
         "*available at the signal* is MemAvailable when the first signal was sent: less is more "
-        "patient.\n"]
+        "patient. *net*: the host's gaps were large (more than 100 ms in a run), so the stall is "
+        "told without the part in which even a realtime thread did not run.\n"]
     for kernel, scenario in dict.fromkeys(key[:2] for key in groups):
         parts.append(f"### {scenario} ({kernel})\n\n" + scenario_table(groups, kernel, scenario))
-    return "\n".join(parts)
+    return folded("\n".join(parts))
 
 
-def cell(group):
-    """One scenario on one kernel: its verdict, and the two times that matter most."""
-    if not group:
-        return ""
-    if not group.results:
-        return "**no result**" if group.died else "skipped"
-    verdict = "**missed**: " + ", ".join(group.missed) if group.missed else "ok"
-    times = [duration(series.median) for series in (
-        group.series("trigger_to_back_ms"), group.series(STALL.key))]
-    return f"{verdict}<br>{times[0]} / {times[1]}"
-
-
-def matrix(results, about, command):
-    """docs/vm-matrix.md: oomreapd alone, on every kernel."""
-    ours = [one for one in results if one.subject == OURS and not one.conf]
-    groups = grouped(ours, "kernel", "scenario")
-    kernels = list(dict.fromkeys(one.kernel for one in ours))
-    scenarios = list(dict.fromkeys(one.scenario for one in ours))
-    rows = [[name, *(cell(groups.get((kernel, name))) for kernel in kernels)]
-            for name in scenarios]
-    parts = [
-        "# Scenarios on real kernels\n",
-        "Each scenario on a booted machine with the installed unit, on each kernel; the userland "
-        "is Debian 12 everywhere. `ok`: every bar was met. The figures: trigger to memory back / "
-        "worst stall of the heartbeat, medians.\n",
-        ways(ours, about, command), table(["", *kernels], rows),
-        "## Bars missed\n", "\n".join(missed_lines(groups, [])) + "\n", "## Measures\n"]
-    for kernel in kernels:
-        parts.append(f"### {kernel}\n\n" + matrix_measures(groups, kernel))
-    return "\n".join(parts)
-
-
-def matrix_measures(groups, kernel):
-    rows = []
-    for (where, name), group in groups.items():
-        if where == kernel and group.results:
-            rows.append([
-                name, counts(group.series("kills_made")), counts(group.series("innocents_lost")),
-                counts(group.series("kernel_oom_kills")),
-                ranged(group.series("trigger_to_back_ms"), duration),
-                ranged(group.series(BACK.key), duration), ranged(group.series(STALL.key), duration),
-                ranged(group.series("available_at_signal_mib"), mib),
-                ranged(group.series("lowest_available_mib"), mib),
-                ranged(group.series("daemon_cpu_ms"), duration),
-                ranged(group.series("daemon_rss_kib"), lambda kib: f"{kib / 1024:.1f} MiB")])
-    return table(["", "kills", "innocents lost", "kernel OOM kills", "trigger → back",
-                  "signal → back", "worst stall", "available at the signal", "lowest available",
-                  "CPU", "RSS"], rows)
-
-
-def tuning(results):
-    """oomreapd's variants beside each other, to standard output."""
-    groups = grouped([one for one in results if one.subject == OURS],
-                     "kernel", "scenario", "conf")
-    parts = []
-    for kernel, scenario in dict.fromkeys(key[:2] for key in groups):
-        rows = []
-        for key, group in groups.items():
-            if key[:2] != (kernel, scenario):
-                continue
-            rows.append([
-                ", ".join(key[2]) or "defaults", len(group.all),
-                *(counts(group.series(name)) for name in (
-                    "kills_made", "needless_kills", "innocents_lost", "kernel_oom_kills")),
-                ranged(group.series("trigger_to_back_ms"), duration),
-                ranged(group.series("low_to_back_ms"), duration),
-                ranged(group.series("available_at_signal_mib"), mib),
-                ranged(group.series(STALL.key), duration), ", ".join(group.missed) or "–"])
-        parts.append(f"### {scenario} ({kernel})\n\n" + table(
-            ["", "runs", "kills", "needless", "innocents lost", "kernel OOM kills",
-             "trigger → back", "10 % → back", "available at the kill", "worst stall",
-             "bars missed"], rows))
-    return "\n".join(parts)
+def swap_words(results):
+    """Two of the others are made for machines with swap, and for shortages that last."""
+    swap = [name for name in dict.fromkeys(one.scenario for one in results)
+            if "swap" in name or "zram" in name]
+    return ("systemd-oomd and Meta's oomd are made for machines with swap, and wait for 20 to 60 s "
+            "of pressure: where memory is gone in a few seconds without swap, they come too late by "
+            "design, and the kernel acts in their place. With swap here: "
+            + (", ".join(swap) or "none of the scenarios that were run") + ".\n")
 
 
 def condensed(results, about, command):
@@ -325,16 +242,19 @@ def condensed(results, about, command):
             "kernel": kernel, "scenario": scenario, "subject": subject,
             "median": {key: value for key, value in medians.items() if value is not None},
             "repetitions": [repetition(one) for one in group.all]})
-    return {"command": command, **about,
+    return {**about, "command": command,
             "versions": {name: about_subject(results, name)
                          for name in in_order({one.subject for one in results})},
+            "bars_missed": [line.removeprefix("- ") for line in missed_lines(groups, beaten(groups))
+                            if line != "- none"],
             "better_than_oomreapd": list(better(groups)), "groups": told}
 
 
 def repetition(one):
     kept = {key: one.measures[key] for key in KEPT if one.measures.get(key) is not None}
     for name, value in (("missed", one.missed), ("died", one.died), ("skipped", one.skipped),
-                        ("notes", one.notes)):
+                        ("notes", one.notes), ("inconclusive", one.inconclusive),
+                        ("earlier_deaths", one.earlier_deaths)):
         if value:
             kept[name] = value
     return kept

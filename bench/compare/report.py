@@ -5,7 +5,9 @@
     report.py --matrix RESULTS.json...    docs/vm-matrix.md
     report.py --tuning RESULTS.json...    variants of oomreapd's settings, as a table on stdout
 
-Several files count as repetitions of the same; --docs DIR writes elsewhere.
+Several files count as repetitions of the same, or bring a kernel each; files of different
+binaries are refused. --docs DIR writes elsewhere. Exit status: 0; 1 when the comparison's page
+tells of a bar that oomreapd has missed; 65 when the files cannot be put together.
 """
 
 import argparse
@@ -18,6 +20,7 @@ import sys
 import chart
 import pages
 import results
+import variants
 
 TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 COMPARISON = "bench/compare/compare.sh BUILD-DIRECTORY"
@@ -31,6 +34,10 @@ def arguments(words):
     mode.add_argument("--matrix", action="store_true", help="scenario × kernel, oomreapd alone")
     mode.add_argument("--tuning", action="store_true", help="oomreapd's settings side by side")
     parser.add_argument("--docs", default=os.path.join(TOP, "docs"), metavar="DIR")
+    parser.add_argument("--check", action="store_true",
+                        help="write nothing, tell only whether the files go together")
+    parser.add_argument("--mixed", action="store_true",
+                        help="put files of different binaries together all the same, and say so")
     parser.add_argument("--command", help="the command line that the page names")
     parser.add_argument("files", nargs="+", metavar="RESULTS.json")
     return parser.parse_args(words)
@@ -64,25 +71,32 @@ def write_comparison(directory, entries, about, command):
         write(directory, name, chart.chart(groups, f"Out of memory, side by side (Linux {kernel})"))
     write(directory, "vm-comparison.md",
           pages.comparison(entries, about, command, "vm-comparison.svg"))
-    write(directory, "vm-comparison.json",
-          json.dumps(pages.condensed(entries, about, command), indent=1) + "\n")
+    told = pages.condensed(entries, about, command)
+    write(directory, "vm-comparison.json", json.dumps(told, indent=1) + "\n")
+    return int(bool(told["bars_missed"]))
 
 
 def main(words):
     options = arguments(words)
-    entries, about = results.load(options.files)
+    try:
+        entries, about = results.load(options.files, options.mixed)
+    except results.Mixed as error:
+        print(error, file=sys.stderr)
+        return 65
+    if options.check:
+        return 0
     if not entries:
         print("no results in " + ", ".join(options.files), file=sys.stderr)
-        return 1
+        return 65
     about = complete(about)
     if options.tuning:
-        print(pages.tuning(entries))
+        print(variants.tuning(entries))
     elif options.matrix:
         write(options.docs, "vm-matrix.md",
-              pages.matrix(entries, about, options.command or about.get("command", MATRIX)))
+              variants.matrix(entries, about, options.command or about.get("command", MATRIX)))
     else:
         entries = [one for one in entries if not one.conf]
-        write_comparison(options.docs, entries, about, options.command or COMPARISON)
+        return write_comparison(options.docs, entries, about, options.command or COMPARISON)
     return 0
 
 

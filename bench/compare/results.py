@@ -6,8 +6,11 @@ out what is decided here.
 """
 
 import json
+import os
 import statistics
+import sys
 
+HERE = os.path.dirname(os.path.abspath(__file__))
 OURS = "oomreapd"
 ORDER = (OURS, "earlyoom", "nohang", "systemd-oomd", "oomd", "none")
 
@@ -23,8 +26,11 @@ class Measure:
         self.kind = kind     # judged: a bar; patience: sooner means killing earlier; cost
 
 
-BACK = Measure("signal_to_back_ms", "signal to memory back", "ms", 10)
-STALL = Measure("worst_stall_ms", "worst stall of the heartbeat", "ms", 20)
+# Both are made in Result: ours counts from the trigger, and a host's gap is nobody's stall.
+BACK = Measure("back_ms", "time to memory back", "ms", 10)
+STALL = Measure("stall_ms", "worst stall of the heartbeat", "ms", 20)
+GAPS_LARGE_MS = 100      # of the host, in one run: more, and the stall is told without them
+GAP_SPOILS_MS = 200      # of the host, between signal and memory back: that time means nothing
 MEASURES = (
     BACK,
     STALL,
@@ -42,28 +48,81 @@ COUNTS = (
     ("never_back", "memory never back"),
     ("daemon_lost", "daemon lost"),
 )
+# Which bar says the same as a count: what else was missed is to be told beside the counts.
+COUNTED_BARS = {"no_innocent_lost", "no_needless_kill", "no_kernel_oom_kill", "recovered",
+                "survived"}
+# What no good time makes up for. A kill by the kernel is not among it: it is told, but a daemon
+# that is slower than the kernel is slow.
+SPOILERS = ("innocents_lost", "needless_kills", "never_back", "daemon_lost")
 
 
-def load(paths):
+class Mixed(Exception):
+    """The files tell of different binaries, which cannot be one comparison."""
+
+
+def load(paths, mixed=False):
     """All results of some files, and what the files say about how they were made."""
-    results, about = [], {}
+    results, told = [], []
     for path in paths:
         with open(path, encoding="utf-8") as file:
             read = json.load(file)
         entries = read if isinstance(read, list) else read["results"]
-        if isinstance(read, dict):
-            about.update({key: value for key, value in read.items() if key != "results"})
+        told.append((path, {} if isinstance(read, list) else read))
         results += [Result(entry) for entry in settled(entries)]
-    return results, about
+    binaries = {}
+    for path, read in told:
+        if read.get("binary"):
+            binaries.setdefault(read["binary"], []).append(os.path.basename(path))
+    if len(binaries) > 1 and not mixed:
+        raise Mixed("the files are of different binaries of oomreapd: " + "; ".join(
+            f"{binary[:12]} ({', '.join(names)})" for binary, names in binaries.items()))
+    return results, merged([read for _, read in told])
+
+
+def merged(files):
+    """What several files say of themselves, each differing word once."""
+    about = {}
+    for read in files:
+        for key, value in read.items():
+            if key == "kernels":
+                about.setdefault(key, {}).update(value)
+            elif key != "results" and value not in about.setdefault(key, []):
+                about[key].append(value)
+    told = {key: value if key == "kernels" else value[0] if len(value) == 1
+            else ", ".join(map(str, value)) for key, value in about.items()}
+    if isinstance(about.get("command"), list) and len(about["command"]) > 1:
+        del told["command"]      # none of them makes the page again
+    unknown = sum(1 for read in files if not read.get("binary"))
+    if unknown:
+        told["binary_unknown"] = f"{unknown} of {len(files)}"
+    return told
+
+
+def scenario_set(name):
+    """The scenarios of a set, in their order; empty where the harness is not at hand."""
+    place = os.path.join(HERE, "..", "..", "tests", "vm", "guest")
+    sys.path.insert(0, place)
+    try:
+        import scenarios
+        return [one for one, made in scenarios.SCENARIOS.items() if name in made.sets]
+    except (ImportError, AttributeError):
+        return []
+    finally:
+        sys.path.remove(place)
 
 
 def settled(entries):
     """An entry whose guest died counts only when no other try of it lived, and then once."""
     alive = {entry["id"] for entry in entries if not entry.get("died")}
+    deaths = {}
+    for entry in entries:
+        if entry.get("died"):
+            deaths.setdefault(entry["id"], []).append(entry["died"])
     kept, seen = [], set()
     for entry in entries:
         if not entry.get("died"):
-            kept.append(entry)
+            # Whoever has not recorded them by himself: the tries that did not live.
+            kept.append({"earlier_deaths": deaths.get(entry["id"], []), **entry})
         elif entry["id"] not in alive | seen:
             seen.add(entry["id"])
             kept.append(entry)
@@ -83,10 +142,17 @@ class Result:
         self.bars = entry.get("bars") or {}
         self.notes = entry.get("notes") or []
         self.died = entry.get("died") or entry.get("error")
+        if self.bars.get("ran") is False:
+            self.died = self.died or "; ".join(self.notes) or "the scenario did not run"
+        self.earlier_deaths = list(entry.get("earlier_deaths") or [])
         self.skipped = entry.get("skipped")
         self.need = entry.get("need")
         self.items = entry.get("items") or []
         self.measures = dict(entry.get("measures") or {})
+        self.inconclusive = entry.get("inconclusive")
+        if self.inconclusive is None:
+            gap = self.measures.get("signal_to_back_gap_ms")
+            self.inconclusive = gap is not None and gap > GAP_SPOILS_MS
         if not (self.died or self.skipped):
             self._count()
 
@@ -97,8 +163,30 @@ class Result:
         have.setdefault("kernel_oom_kills", 0)
         if have.get("needless_kills") is None and self.need is not None:
             have["needless_kills"] = max(0, have.get("kills_made", 0) - self.need)
-        have["never_back"] = int(False in (have.get("recovered"), self.bars.get("recovered")))
+        # Not the measure of that name: a scenario that fills memory for good ends below 10 %.
+        have["never_back"] = int(self.bars.get("recovered") is False)
         have["daemon_lost"] = int(self.bars.get("survived") is False)
+        have[BACK.key] = self._back()
+        have[STALL.key] = have.get("worst_stall_ms")
+        if self.net_stall:
+            have[STALL.key] = have["worst_stall_net_ms"]
+
+    @property
+    def net_stall(self):
+        """Whether the host's gaps were so large that the stall is told without them."""
+        have = self.measures
+        return (have.get("sampler_gaps_ms") or 0) > GAPS_LARGE_MS \
+            and have.get("worst_stall_net_ms") is not None
+
+    def _back(self):
+        """Ours from the trigger, as it tells, but never less than the meter saw since the
+        signal; the others tell no trigger, so theirs begins with the signal."""
+        have = self.measures
+        seen = have.get("signal_to_back_ms")
+        if self.subject != OURS or have.get("trigger_to_back_ms") is None:
+            return seen
+        return max(have["trigger_to_back_ms"],
+                   (have.get("trigger_to_signal_ms") or 0) + (seen or 0))
 
     def _lost(self):
         """The bar knows more than the items: who was ended on purpose, or has lost a child, or
@@ -116,7 +204,8 @@ class Result:
         """Names of the bars that were not met; an entry that brought no result met none."""
         if self.died:
             return [f"no result: {self.died}"]
-        return [name for name, met in self.bars.items() if met is False]
+        return [name for name, met in self.bars.items() if met is False
+                and not (self.inconclusive and name.startswith("recovery_under"))]
 
 
 class Series:
@@ -148,7 +237,20 @@ class Group:
         self.died = sum(1 for one in results if one.died)
 
     def series(self, key):
-        return Series([one.measures.get(key) for one in self.results])
+        """Times of an inconclusive run are left out; what was counted in it stands."""
+        timed = key.endswith("_ms") and key != "daemon_cpu_ms"
+        return Series([None if timed and one.inconclusive else one.measures.get(key)
+                       for one in self.results])
+
+    @property
+    def fair(self):
+        """The repetitions whose times another one has to bear comparison with."""
+        return Group([one for one in self.results
+                      if not any(one.measures.get(key) for key in SPOILERS)])
+
+    @property
+    def inconclusive(self):
+        return sum(1 for one in self.results if one.inconclusive)
 
     def per_run(self, key):
         """Average count; None when there is nothing to count in."""
@@ -166,8 +268,9 @@ class Group:
 
     @property
     def clean(self):
-        """Nobody died who should not have, and the memory came back, in all repetitions."""
-        return not self.died and not any(
+        """Nobody died who should not have, the memory came back and no bar of the scenario's
+        own was missed, in all repetitions."""
+        return not self.missed and not any(
             one.measures.get(key) for one in self.results for key, _ in COUNTS)
 
     @property
@@ -175,6 +278,10 @@ class Group:
         """What is to be known beside a good time: "2 innocents lost"."""
         told = [f"{title}: {self.series(key).total}"
                 for key, title in COUNTS if self.series(key).total]
+        other = [name for name in self.missed
+                 if name not in COUNTED_BARS and not name.startswith("no result")]
+        if other:
+            told.append("missed: " + ", ".join(name.removeprefix("expected: ") for name in other))
         return ", ".join(told + ([f"no result: {self.died}"] if self.died else []))
 
 
@@ -192,9 +299,34 @@ def in_order(names):
     return known + sorted(set(names) - set(known))
 
 
-def noise(measure, one, other):
-    """A difference of medians below this tells nothing."""
-    return max(one.spread, other.spread, measure.floor)
+def noise(measure, theirs):
+    """A difference of medians below this tells nothing. Only the other's spread: were ours in it,
+    a daemon that is slow now and then would be within its own noise."""
+    return max(theirs.spread, measure.floor)
+
+
+def beaten(groups):
+    """The bar that only the comparison can judge: no other is better in the two judged times by
+    more than the noise, in the repetitions in which it spoilt nothing. The best one for each."""
+    for (kernel, scenario, subject), ours in groups.items():
+        if subject != OURS:
+            continue
+        for measure in (BACK, STALL):
+            mine, best = ours.series(measure.key), None
+            for (where, name, other), group in groups.items():
+                theirs = group.fair.series(measure.key)
+                if (where, name) != (kernel, scenario) or other == OURS \
+                        or None in (theirs.median, mine.median) \
+                        or mine.median - theirs.median <= noise(measure, theirs):
+                    continue
+                if best is None or theirs.median < best["theirs"]:
+                    best = {"kernel": kernel, "scenario": scenario, "subject": other,
+                            "measure": measure.key, "title": measure.title,
+                            "theirs": theirs.median, "ours": mine.median,
+                            "noise": noise(measure, theirs),
+                            "kernel_oom_kills": group.fair.series("kernel_oom_kills").total}
+            if best:
+                yield best
 
 
 def better(groups):
@@ -219,7 +351,7 @@ def better(groups):
             mine, theirs = ours.series(measure.key), other.series(measure.key)
             if mine.median is None or theirs.median is None:
                 continue
-            least = noise(measure, mine, theirs)
+            least = noise(measure, theirs)
             if mine.median - theirs.median > least:
                 yield dict(found, measure=measure.key, title=measure.title, unit=measure.unit,
                            kind=measure.kind, theirs=theirs.median, ours=mine.median,
