@@ -104,6 +104,22 @@ START_TEST(one_fingerprint_without_a_parent_is_no_family) {
 }
 END_TEST
 
+/* The parent only waits, and is glanced at. */
+START_TEST(siblings_of_a_small_parent_are_a_family) {
+        struct scripted_process *p = scripted_spawn(&sk, 10, 1, "a", 64 * KIB);
+
+        for (pid_t pid = 20; pid < 32; pid++)
+                scripted_fork(&sk, pid, p)->mm->anon_bytes = 100 * MIB;
+        scripted_spawn(&sk, 50, 10, "a", 100 * MIB); /* a child that has exec'ed */
+        group_all();
+        ck_assert_uint_eq(set.n_kin, 1);
+        ck_assert(kin_with(20)->fork_family);
+        ck_assert_uint_eq(kin_with(20)->n_groups, 12);
+        ck_assert_uint_eq(kin_of(31), kin_of(20));
+        ck_assert_uint_eq(kin_of(50), 0);
+}
+END_TEST
+
 START_TEST(a_sharer_is_no_kin_of_its_own) {
         struct scripted_process *p = scripted_spawn(&sk, 10, 1, "a", 100 * MIB);
 
@@ -302,6 +318,7 @@ static TCase *all_tests(const char *name, void (*set_up)(void)) {
         tcase_set_timeout(tc, 30);
         tcase_add_checked_fixture(tc, set_up, teardown);
         tcase_add_test(tc, a_fork_family_is_kin_through_generations);
+        tcase_add_test(tc, siblings_of_a_small_parent_are_a_family);
         tcase_add_test(tc, one_fingerprint_without_a_parent_is_no_family);
         tcase_add_test(tc, a_sharer_is_no_kin_of_its_own);
         tcase_add_test(tc, a_member_that_is_no_leader_links_too);
