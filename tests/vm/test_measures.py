@@ -312,6 +312,18 @@ class KernelKills(unittest.TestCase):
         self.assertEqual(run.measured()["innocents_lost"], 0)
 
 
+    def test_a_limit_that_nobody_meant_is_named(self):
+        run = Run()
+        run.memory(100, lambda at: 500)
+        for victim in (NOISE, HOG, 777):
+            run.signal(50, victim, victim, code=128)
+            run.mark(50, victim, victim)
+            run.log += f"3,1,1,-;Memory cgroup out of memory: Killed process {victim} (x) total\n"
+        self.assertEqual(run.measured()["memcg_kills_unmeant"], ["hog", "pid 777"])
+        forgiven = [{**item, "forgiven": item["name"] == "hog"} for item in ITEMS]
+        self.assertEqual(run.measured(items=forgiven)["memcg_kills_unmeant"], ["pid 777"])
+
+
 class Memory(unittest.TestCase):
     """When memory was short, and when it was back."""
 
@@ -372,7 +384,7 @@ class Memory(unittest.TestCase):
         made = run.measured()
         self.assertEqual(made["signal_to_back_ms"], 5030)
         self.assertEqual([(one["item"], one["back_ms"]) for one in made["victims"]],
-                         [("good", None), ("hog", 30)])
+                         [("good", 5030), ("hog", 30)])
 
     def test_a_later_shortage_is_another_matter(self):
         run = Run()
@@ -443,6 +455,132 @@ class Memory(unittest.TestCase):
         self.assertEqual(run.measured()["signal_to_back_ms"], 200)
 
 
+def told(pid, session, signal_ms, back_ms=1, outcome="released", expected_mib=None):
+    """What the daemon says of one of its kills; it praises itself by default."""
+    record = {"OOMREAPD_EVENT": "outcome", "OOMREAPD_SESSION_KIND": "kill",
+              "OOMREAPD_DRY_RUN": "0", "OOMREAPD_OUTCOME": outcome,
+              "OOMREAPD_SESSION": str(session), "OOMREAPD_VICTIM_PID": str(pid),
+              "OOMREAPD_TRIGGER_TO_SIGNAL_USEC": str(signal_ms * 1000),
+              "OOMREAPD_SIGNAL_TO_RELEASED_USEC": str(back_ms * 1000)}
+    if expected_mib is not None:
+        record["OOMREAPD_EXPECTED"] = str(expected_mib << 20)
+    return record
+
+
+class Recovery(unittest.TestCase):
+    """From the trigger to memory back: told as far as the signal, measured from there."""
+
+    def test_the_daemons_word_for_the_release_counts_for_nothing(self):
+        run = Run()
+        run.memory(3000, leak(1000, 1400))
+        run.signal(1000, WORKER, HOG)
+        made = run.measured(journal=[told(HOG, 1, 7)])
+        self.assertEqual((made["trigger_to_back_ms"], made["trigger_to_back_told_ms"]), (407, 8))
+
+    def test_each_process_of_an_item_is_a_kill_of_its_own(self):
+        run = Run()
+        run.born(10, HOG, 310)
+        run.memory(6000, lambda at: 20 if at < 1040 else 200 if at < 2000 else
+                   20 if at < 2300 else 700)
+        run.signal(1000, WORKER, HOG)
+        run.signal(2000, WORKER, 310)
+        made = run.measured(journal=[told(HOG, 1, 5), told(310, 2, 6)])
+        self.assertEqual([(one["pid"], one["back_ms"]) for one in made["victims"]],
+                         [(HOG, 40), (310, 300)])
+        self.assertEqual((made["kills_made"], made["trigger_to_back_ms"]), (1, 306))
+
+    def test_sharers_die_with_the_one_it_was_for(self):
+        run = Run()
+        for child in (310, 311):
+            run.born(10, HOG, child)
+            run.signal(999.9 if child == 310 else 1500, WORKER, child)
+        run.signal(1000, WORKER, HOG)
+        run.memory(3000, leak(1000, 1600))
+        made = run.measured(journal=[told(HOG, 1, 5)])
+        self.assertEqual([(one["pid"], one["processes"], one["back_ms"])
+                          for one in made["victims"]], [(HOG, 3, 600.1)])
+        self.assertEqual(made["kills_untold"], 0)
+
+    def test_another_daemons_volley_is_one_kill(self):
+        run = Run()
+        run.born(10, HOG, 310)
+        run.signal(1000, WORKER, HOG)
+        run.signal(1003, WORKER, 310)
+        run.memory(3000, leak(1000, 1100))
+        made = run.measured(subject="earlyoom")
+        self.assertEqual(len(made["victims"]), 1)
+        self.assertIsNone(made["trigger_to_back_ms"])
+
+    def test_a_polite_kill_is_not_counted_twice(self):
+        run = Run()
+        run.signal(1000, WORKER, HOG, sig=15)
+        run.signal(3000, WORKER, HOG)
+        run.memory(6000, lambda at: 20 if at < 3100 else 500)
+        made = run.measured(journal=[told(HOG, 1, 2010)])
+        self.assertEqual(made["trigger_to_back_ms"], 2110)
+        self.assertEqual(made["victims"][0]["back_ms"], 2100)
+
+    def test_a_rise_that_comes_later_is_not_waited_for(self):
+        run = Run()
+        run.memory(8000, lambda at: 20 if at < 1050 else 120 if at < 5000 else 900)
+        run.signal(1000, WORKER, HOG)
+        self.assertEqual(run.measured(journal=[told(HOG, 1, 5, expected_mib=100)])
+                         ["trigger_to_back_ms"], 55)
+        self.assertEqual(run.measured(journal=[told(HOG, 1, 5)])["trigger_to_back_ms"], 4005)
+
+    def test_a_kill_that_nobody_saw_give_anything(self):
+        run = Run()
+        run.memory(3000, lambda at: 20)
+        run.signal(1000, WORKER, HOG)
+        made = run.measured(journal=[told(HOG, 1, 5, expected_mib=300)])
+        self.assertEqual((made["trigger_to_back_ms"], made["kills_unseen"]), (None, 1))
+        made = run.measured(journal=[told(HOG, 1, 5, expected_mib=3)])
+        self.assertEqual(made["kills_unseen"], 0)
+
+    def test_a_stuck_victim_has_not_given_what_the_next_one_gave(self):
+        run = Run()
+        run.memory(6000, leak(1000, 2100))
+        run.signal(1000, WORKER, INNOCENT)
+        run.signal(2000, WORKER, HOG)
+        made = run.measured(journal=[told(INNOCENT, 1, 5, outcome="timed-out"), told(HOG, 2, 9)])
+        self.assertEqual([one["back_ms"] for one in made["victims"]], [None, 100])
+        self.assertEqual((made["trigger_to_back_ms"], made["kills_not_released"]), (109, 1))
+
+    def test_a_kill_without_an_account(self):
+        run = Run()
+        run.memory(3000, leak(1000, 1040))
+        run.signal(1000, WORKER, HOG)
+        made = run.measured(journal=[])
+        self.assertEqual((made["trigger_to_back_ms"], made["kills_untold"]), (None, 1))
+
+    def test_the_line_is_a_trigger_that_nobody_tells(self):
+        run = Run()
+        run.memory(5000, lambda at: 500 if at < 1000 else 20 if at < 1500 else 60)
+        self.assertEqual(run.measured()["line_to_back_ms"], 500)
+        run.signal(3000, WORKER, HOG)
+        self.assertEqual(run.measured()["line_to_back_ms"], 2000)
+
+    def test_with_swap_to_spare_the_line_is_none(self):
+        run = Run()
+        run.memory(2000, lambda at: 20 if at < 1000 else 300, swap=lambda at: 80, swap_total=1000,
+                   anon=500)
+        self.assertIsNone(run.measured()["line_to_back_ms"])
+
+    def test_a_machine_that_stays_at_the_line(self):
+        run = Run()
+        run.memory(2000, lambda at: 20)
+        self.assertIsNone(run.measured()["line_to_back_ms"])
+
+    def test_a_gap_spoils_what_is_timed_and_nothing_else(self):
+        for at, spoilt in ((100, 0), (1010, 250), (1700, 0)):
+            run = Run()
+            run.memory(3000, lambda ms: 300 if ms < 900 else 20 if ms < 1400 else 500)
+            run.samples = [one for one in run.samples
+                           if not (START_MS + at) * 10**6 < one[0] < (START_MS + at + 250) * 10**6]
+            run.signal(1000, WORKER, HOG)
+            self.assertEqual(run.measured()["spoilt_gap_ms"], spoilt)
+
+
 class Stalls(unittest.TestCase):
     """What the heartbeat felt."""
 
@@ -495,6 +633,7 @@ class Daemon(unittest.TestCase):
 
     OUTCOME = {"OOMREAPD_EVENT": "outcome", "OOMREAPD_SESSION_KIND": "kill",
                "OOMREAPD_DRY_RUN": "0", "OOMREAPD_OUTCOME": "released",
+               "OOMREAPD_SESSION": "1", "OOMREAPD_VICTIM_PID": str(HOG),
                "OOMREAPD_TRIGGER_TO_SIGNAL_USEC": "3000",
                "OOMREAPD_SIGNAL_TO_RELEASED_USEC": "40000"}
 
@@ -516,21 +655,32 @@ class Daemon(unittest.TestCase):
 
     def test_journal_worst_of_the_kills(self):
         slow = {**self.OUTCOME, "OOMREAPD_TRIGGER_TO_SIGNAL_USEC": "1000",
-                "OOMREAPD_SIGNAL_TO_RELEASED_USEC": "90000"}
-        adopted = {**slow, "OOMREAPD_SESSION_KIND": "adoption",
+                "OOMREAPD_SIGNAL_TO_RELEASED_USEC": "90000", "OOMREAPD_SESSION": "2"}
+        adopted = {**slow, "OOMREAPD_SESSION_KIND": "adoption", "OOMREAPD_SESSION": "3",
                    "OOMREAPD_SIGNAL_TO_RELEASED_USEC": "900000"}
-        kill = {**slow, "OOMREAPD_EVENT": "kill", "OOMREAPD_SIGNAL_TO_RELEASED_USEC": "9000000"}
+        other = {**slow, "OOMREAPD_EVENT": "pressure",
+                 "OOMREAPD_SIGNAL_TO_RELEASED_USEC": "9000000"}
         dry = {**slow, "OOMREAPD_DRY_RUN": "1", "OOMREAPD_SIGNAL_TO_RELEASED_USEC": "9000000"}
-        made = self.run_.measured(journal=[self.OUTCOME, slow, adopted, kill, dry])
-        self.assertEqual((made["trigger_to_signal_ms"], made["trigger_to_back_ms"]), (3, 91))
+        made = self.run_.measured(journal=[self.OUTCOME, slow, adopted, other, dry])
+        self.assertEqual((made["trigger_to_signal_ms"], made["trigger_to_back_told_ms"]), (3, 91))
         self.assertEqual(made["kills_not_released"], 0)
 
     def test_a_kill_that_gave_nothing_back_is_told(self):
         stuck = {**self.OUTCOME, "OOMREAPD_OUTCOME": "timed-out"}
         del stuck["OOMREAPD_SIGNAL_TO_RELEASED_USEC"]
         made = self.run_.measured(journal=[stuck])
-        self.assertIsNone(made["trigger_to_back_ms"])
+        self.assertIsNone(made["trigger_to_back_told_ms"])
         self.assertEqual(made["kills_not_released"], 1)
+
+    def test_a_kill_without_an_outcome_has_released_nothing(self):
+        kill = {**self.OUTCOME, "OOMREAPD_EVENT": "kill"}
+        del kill["OOMREAPD_OUTCOME"], kill["OOMREAPD_SIGNAL_TO_RELEASED_USEC"]
+        self.assertEqual(self.run_.measured(journal=[kill])["kills_not_released"], 1)
+        self.assertEqual(self.run_.measured(journal=[kill, self.OUTCOME])["kills_not_released"], 0)
+
+    def test_a_cancelled_kill_has_hit_nobody(self):
+        made = self.run_.measured(journal=[{**self.OUTCOME, "OOMREAPD_OUTCOME": "cancelled"}])
+        self.assertEqual(made["kills_not_released"], 0)
 
     def test_only_our_own_daemon_is_asked(self):
         made = self.run_.measured(subject="earlyoom", journal=[self.OUTCOME])

@@ -54,6 +54,14 @@ class Dump:
         return [(a.ns, b.ns) for a, b in pairs(self.samples) if b.ns - a.ns >= least_ns]
 
 
+def ms(ns):
+    return None if ns is None else round(ns / 1e6, 1)
+
+
+def mib(kb):
+    return round(kb / 1024, 1)
+
+
 def pairs(samples):
     return zip(samples, samples[1:])
 

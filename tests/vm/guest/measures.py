@@ -4,21 +4,15 @@ In: a meter's directory, the scenario's items, for oomreapd its journal records.
 plain values (times in ms, memory in MiB; None: not to be told from what was seen). Pure but for
 reading the files; runs on the host as in the guest. Every definition stands at the function that
 computes it, together with what it cannot tell. Nothing but trigger_to_* depends on a daemon's
-own words, and nothing here judges: bars are made elsewhere.
+own words, and nothing here judges: bars are made elsewhere. Times to recovery: recovery.py.
 """
 
 import signals
-from dump import Dump, overlap, pairs
+import told
+from dump import Dump, mib, ms, overlap, pairs
+from recovery import (GAP_NS, LINE_PERMILLE, SHORTAGES_APART_NS, is_low, times_to_back)
 
-LOW_PERMILLE = 100         # MemAvailable below a tenth of MemTotal
-LOW_SWAP_PERMILLE = 100    # and usable swap at most a tenth of all swap
-LINE_PERMILLE = 25         # the kill line of oomreapd's defaults
-RUN_WINDOW_NS = 30_000_000_000     # what comes back later has another cause
-SHORTAGES_APART_NS = 1_000_000_000
-VICTIM_WINDOW_NS = 10_000_000_000
-NOISE_KB = 8 * 1024
-GAP_NS = 20_000_000        # no sample for so long: something kept the CPU from the sampler
-PAUSE_NS = 500_000_000     # and for so long: the whole machine stood still
+PAUSE_NS = 500_000_000     # a gap of the sampler so long: the whole machine stood still
 LONG_STALL_MS = 100
 SIGNALS_KEPT = 40
 
@@ -35,25 +29,19 @@ def measures(directory, items, subject, journal=None, subject_pid=None, subject_
     made.update(trust(dump))
     made.update(kills(hits, items, need))
     made.update(kernel_kills(dump))
+    made["memcg_kills_unmeant"] = unmeant_memcg_kills(fired, items, dump)
     made.update(lost_innocents(hits, items, dump))
+    account = told.account(journal) if subject == "oomreapd" and journal is not None else None
+    made.update(told.own_figures(account))
     if dump.samples:
         made.update(memory_levels(dump))
         made.update(pressure(dump))
-        made.update(times_to_back(dump, hits, items))
+        made.update(times_to_back(dump, hits, items, account))
     made.update(stalls(dump))
     made.update(daemon_cost(dump))
-    made.update(told_by_journal(journal if subject == "oomreapd" else None))
     made["signals"] = [shot_text(shot, dump) for shot in fired
                        if is_of_interest(shot)][:SIGNALS_KEPT]
     return made
-
-
-def ms(ns):
-    return None if ns is None else round(ns / 1e6, 1)
-
-
-def mib(kb):
-    return round(kb / 1024, 1)
 
 
 def with_heartbeat(items, dump):
@@ -100,7 +88,7 @@ def is_of_interest(shot):
 
 def trust(dump):
     """How far the rest can be believed. trace_lost: events overwritten (counts are lower bounds);
-    log_lost likewise. The sampler has a realtime priority and locked memory, so where it came
+    log_lost likewise; samples_full: the end of the run was not sampled any more. The sampler has a realtime priority and locked memory, so where it came
     20 ms late or more, its CPU did not run it: most likely the host was busy, or the kernel held
     the CPU (which it seldom does for so long). sampler_gaps_ms: all such time; paused_ms: that in
     gaps of 500 ms and more, in which the machine as a whole is taken to have stood still.
@@ -108,6 +96,7 @@ def trust(dump):
     meta = dump.meta
     return {"traced": bool(meta.get("trace")) and bool(dump.events),
             "trace_lost": meta.get("trace_lost", 0), "log_lost": meta.get("log_lost", 0),
+            "samples_full": bool(meta.get("samples_full")),
             "sampler_gaps_ms": ms(sum(end - start for start, end in dump.gaps(GAP_NS))),
             "paused_ms": ms(sum(end - start for start, end in dump.gaps(PAUSE_NS))),
             "sampler_worst_gap_ms": ms(max((b.ns - a.ns for a, b in pairs(dump.samples)),
@@ -150,6 +139,16 @@ def kernel_kills(dump):
     return {"kernel_oom_kills": step - memcg, "kernel_memcg_kills": memcg}
 
 
+def unmeant_memcg_kills(fired, items, dump):
+    """memcg_kills_unmeant: items (or processes of none) that a memory cgroup's OOM killer has hit
+    though no item's own limit was to do so: not noise, and not forgiven by the scenario."""
+    meant = {item["name"] for item in items if item.get("role") == "noise" or item.get("forgiven")}
+    owner = {pid: item["name"] for item in items
+             for pid in [item.get("pid"), *(item.get("pids") or ())]}
+    owner.update({shot.target: shot.item for shot in fired if shot.by == "kernel" and shot.item})
+    return sorted({owner.get(pid, f"pid {pid}") for pid in dump.memcg_kills} - meant)
+
+
 def lost_innocents(hits, items, dump):
     """innocents_lost: items whose role is innocent or never, of which a process was hit by the
     daemon, by others or by the kernel, and processes of no item at all (system services) hit by
@@ -162,16 +161,6 @@ def lost_innocents(hits, items, dump):
     names |= {f"outside:{shot.target_comm}" for shot in hits
               if not shot.item and shot.by in ("subject", "kernel") and shot.target not in memcg}
     return {"innocents_lost": len(names), "innocents_lost_names": sorted(names)}
-
-
-def is_low(sample, total_kb):
-    """Short of memory: MemAvailable below 10 % of MemTotal, and usable swap at most 10 % of all
-    swap (or none there). Usable is SwapFree, but no more than there is anonymous memory on the
-    LRUs to be put there. It cannot know that zram's free slots need memory themselves, or that a
-    swap device is too slow to be of use."""
-    usable = min(sample.swapfree, sample.anon)
-    return (sample.avail * 1000 < total_kb * LOW_PERMILLE
-            and usable * 1000 <= sample.swaptotal * LOW_SWAP_PERMILLE)
 
 
 def memory_levels(dump):
@@ -202,101 +191,6 @@ def pressure(dump):
     first, last = dump.samples[0], dump.samples[-1]
     return {"psi_some_ms": round((last.some - first.some) / 1e3, 1),
             "psi_full_ms": round((last.full - first.full) / 1e3, 1)}
-
-
-def gain_back(dump, start_ns, end_ns):
-    """(ns, gain_kb) of memory coming back after `start_ns`: when MemAvailable + SwapFree had risen
-    by half of its greatest rise before `end_ns`, counted from the low point before that rise.
-    None where the rise is less than 1 % of MemTotal (at least 8 MiB): not to be told from noise.
-    Pages in per-CPU lists are not in MemAvailable yet, so it may come some ms late; a rise does
-    not say whose memory it was; and what somebody else takes at the same time is not seen."""
-    window = [(sample.ns, sample.avail + sample.swapfree)
-              for sample in [dump.at(start_ns), *dump.between(start_ns, end_ns)]]
-    low_at = rise = rise_from = 0
-    for i, (_, kb) in enumerate(window):
-        if kb < window[low_at][1]:
-            low_at = i
-        if kb - window[low_at][1] > rise:
-            rise, rise_from = kb - window[low_at][1], low_at
-    if rise < max(NOISE_KB, dump.total_kb // 100):
-        return None
-    half = window[rise_from][1] + rise / 2
-    ns = next(ns for ns, kb in window[rise_from:] if kb >= half)
-    return max(ns, start_ns), rise
-
-
-def times_to_back(dump, hits, items):
-    """Of the first hit of all on an item that is not noise (its sender: first_signal_by; a kill of
-    the kernel's counts here too, so that a run without a daemon can be compared):
-    first_signal_ns; available_at_signal_mib and swap_free_at_signal_mib from the last sample
-    before it; low_to_signal_ms from the first low sample, negative where it was not low yet;
-    signal_to_back_ms until half of all that came back was back (gain_back) within 30 s and before
-    the next shortage (low again after a second of not being low), whoever gave it: shooting an
-    innocent first and the leak 5 s later takes 5 s. A SIGTERM starts the clock, so its grace is in
-    it. signal_to_back_gap_ms: the part of it in which the sampler could not run (see trust): so
-    much of it may be the host's doing. signal_to_recovered_ms: until no sample is low any more for
-    good; None where it stayed low. victims: the same for each item hit, from its own first hit to
-    the first hit of the next one or 10 s; where two are hit within a few ms their gains cannot be
-    told apart. signal_to_back_worst_ms is the worst of these."""
-    noise = {item["name"] for item in items if item.get("role") == "noise"}
-    first = {}
-    for shot in hits:
-        if shot.item and shot.item not in noise:
-            first.setdefault(shot.item, shot)
-    order = sorted(first.values(), key=lambda shot: shot.ns)
-    victims = [victim(dump, shot, following) for shot, following in
-               zip(order, [*order[1:], None])]
-    made = {"victims": victims,
-            "signal_to_back_worst_ms": max((one["back_ms"] for one in victims
-                                            if one["back_ms"] is not None), default=None)}
-    made.update(of_first_signal(dump, order[0] if order else None))
-    return made
-
-
-def of_first_signal(dump, shot):
-    """See times_to_back."""
-    if shot is None:
-        return dict.fromkeys(
-            ("first_signal_ns", "first_signal_by", "available_at_signal_mib",
-             "swap_free_at_signal_mib", "low_to_signal_ms", "signal_to_back_ms",
-             "signal_to_back_gap_ms", "signal_to_recovered_ms"))
-    before = dump.at(shot.ns)
-    low = [sample.ns for sample in dump.samples if is_low(sample, dump.total_kb)]
-    after = [sample.ns for sample in dump.samples if low and sample.ns > low[-1]]
-    back = gain_back(dump, shot.ns, shortage_end(dump, shot.ns))
-    return {"first_signal_ns": shot.ns,
-            "first_signal_by": shot.by,
-            "available_at_signal_mib": mib(before.avail),
-            "swap_free_at_signal_mib": mib(before.swapfree),
-            "low_to_signal_ms": ms(shot.ns - low[0]) if low else None,
-            "signal_to_back_ms": ms(back[0] - shot.ns) if back else None,
-            "signal_to_back_gap_ms": ms(overlap(dump.gaps(GAP_NS), shot.ns, back[0]))
-                                     if back else None,
-            "signal_to_recovered_ms": ms(max(0, after[0] - shot.ns)) if after else None}
-
-
-def shortage_end(dump, start_ns):
-    """When the first shortage after `start_ns` was over and another one began, see
-    times_to_back; 30 s at most."""
-    end_ns = start_ns + RUN_WINDOW_NS
-    last_low = None
-    for sample in dump.between(start_ns, end_ns):
-        if not is_low(sample, dump.total_kb):
-            continue
-        if last_low is not None and sample.ns - last_low > SHORTAGES_APART_NS:
-            return sample.ns - 1
-        last_low = sample.ns
-    return end_ns
-
-
-def victim(dump, shot, following):
-    """See times_to_back."""
-    end_ns = min(shot.ns + VICTIM_WINDOW_NS, following.ns if following else shot.ns * 2)
-    back = gain_back(dump, shot.ns, end_ns)
-    return {"item": shot.item, "by": shot.by, "signal": shot.sig, "ns": shot.ns,
-            "available_mib": mib(dump.at(shot.ns).avail),
-            "back_ms": ms(back[0] - shot.ns) if back else None,
-            "gain_mib": mib(back[1]) if back else None}
 
 
 def stalls(dump):
@@ -351,34 +245,6 @@ def daemon_cost(dump):
         if before["cpu_us"] >= 0:
             made["daemon_cpu_ms"] = round((after["cpu_us"] - before["cpu_us"]) / 1e3, 1)
     return made
-
-
-def told_by_journal(journal):
-    """oomreapd's own account, from the outcome records of its kills (adoptions and dry runs left
-    out): trigger_to_signal_ms, from the tick that judged memory short enough to the last signal
-    sent; trigger_to_back_ms, to the release as it measured it; each the worst of the run.
-    kills_not_released: kills that ended otherwise (timed out, escaped, failed; a cancelled one has
-    killed nobody). The trigger is its own judgement: what came before it is in low_to_signal_ms."""
-    made = dict.fromkeys(("trigger_to_signal_ms", "trigger_to_back_ms", "kills_not_released"))
-    if journal is None:
-        return made
-    ends = [record for record in journal if record.get("OOMREAPD_EVENT") == "outcome"
-            and record.get("OOMREAPD_SESSION_KIND") == "kill"
-            and str(record.get("OOMREAPD_DRY_RUN", "0")) == "0"]
-    signal = [usec(one, "OOMREAPD_TRIGGER_TO_SIGNAL_USEC") for one in ends]
-    back = [usec(one, "OOMREAPD_SIGNAL_TO_RELEASED_USEC") for one in ends]
-    whole = [a + b for a, b in zip(signal, back) if a is not None and b is not None]
-    made["trigger_to_signal_ms"] = ms(max((a for a in signal if a is not None), default=None))
-    made["trigger_to_back_ms"] = ms(max(whole, default=None))
-    made["kills_not_released"] = sum(
-        one.get("OOMREAPD_OUTCOME") not in ("released", "released-absorbed", "cancelled")
-        for one in ends)
-    return made
-
-
-def usec(record, field):
-    """A duration field in ns, None where it is not there: the daemon leaves out what was not."""
-    return int(record[field]) * 1000 if field in record else None
 
 
 def shot_text(shot, dump):
