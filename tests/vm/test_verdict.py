@@ -11,7 +11,9 @@ import verdict              # pylint: disable=wrong-import-position
 from registry import Scenario, scenario  # pylint: disable=wrong-import-position
 from scenarios import SCENARIOS  # pylint: disable=wrong-import-position
 
-GOOD = {"kills_made": 1, "kernel_oom_kills": 0, "trigger_to_back_ms": 120.0}
+GOOD = {"kills_made": 1, "kernel_oom_kills": 0, "trigger_to_back_ms": 120.0, "traced": True,
+        "trace_lost": 0, "log_lost": 0, "samples_full": False, "kills_not_released": 0,
+        "kills_untold": 0, "kills_unseen": 0, "memcg_kills_unmeant": []}
 
 
 def judged(scene=None, measures=None, **seen):
@@ -31,7 +33,7 @@ class Bars(unittest.TestCase):
     def test_good(self):
         bars = judged()
         self.assertEqual(missed(bars), [])
-        self.assertEqual(len(bars), 7)
+        self.assertEqual(len(bars), 10)
 
     def test_each_fault_misses_its_bar(self):
         faults = (
@@ -42,16 +44,35 @@ class Bars(unittest.TestCase):
             ("killed_enough", {"measures": {"kills_made": 0}}),
             ("recovered", {"available_mib": 20}),
             ("recovery_under_1s", {"measures": {"trigger_to_back_ms": 1000.0}}),
+            ("recovery_under_1s", {"measures": {"kills_untold": 1}}),
+            ("recovery_under_1s", {"measures": {"kills_unseen": 1}}),
+            ("all_released", {"measures": {"kills_not_released": 1}}),
+            ("all_released", {"measures": {"kills_not_released": None}}),
+            ("no_memcg_kill", {"measures": {"memcg_kills_unmeant": ["innocent-4"]}}),
+            ("measured", {"measures": {"traced": False}}),
+            ("measured", {"measures": {"trace_lost": 1}}),
+            ("measured", {"measures": {"log_lost": 1}}),
+            ("measured", {"measures": {"samples_full": True}}),
             ("expected: x", {"expected": {"x": False}}),
         )
         for name, fault in faults:
-            with self.subTest(name):
+            with self.subTest(name, fault=fault):
                 self.assertEqual(missed(judged(**fault)), [name])
 
     def test_never_back_is_missed_only_by_the_daemon_under_test(self):
         never = {"trigger_to_back_ms": None}
         self.assertEqual(missed(judged(measures=never)), ["recovery_under_1s"])
         self.assertEqual(missed(judged(measures=never, subject="earlyoom")), [])
+
+    def test_a_stuck_victim_may_keep_its_memory(self):
+        scene = Scenario("x", None, need=1)
+        scene.not_released = 1
+        for left, met in ((1, True), (2, False)):
+            told = verdict.release_bars("oomreapd", {"kills_not_released": left},
+                                        scene.not_released)
+            self.assertEqual(told, {"all_released": met})
+        self.assertEqual(verdict.release_bars("oomreapd", {}, None), {})
+        self.assertEqual(verdict.release_bars("nohang", {}, 0), {})
 
     def test_nobody_may_die(self):
         bars = judged({"nobody": True}, {"kills_made": 1, "trigger_to_back_ms": None}, need=0)
@@ -66,6 +87,12 @@ class Bars(unittest.TestCase):
     def test_unmeasured_is_missed(self):
         bare = judged(measures={"kills_made": None, "kernel_oom_kills": None})
         self.assertEqual(missed(bare), ["no_kernel_oom_kill", "kills_counted"])
+
+    def test_a_run_that_left_no_trace_proves_nothing(self):
+        bars = verdict.bars(Scenario("x", None, nobody=True), {
+            "subject": "oomreapd", "need": 0, "measures": {"kills_made": 0}, "lost": [],
+            "expected": {}, "same": True, "available_mib": 500, "line_mib": 25})
+        self.assertIn("measured", missed(bars))
 
 
 class List(unittest.TestCase):

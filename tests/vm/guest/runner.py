@@ -181,7 +181,8 @@ class Entry:
     def judged(self):
         world = self.world
         journal = world.journal() if self.plan["subject"] == verdict.OURS else []
-        items = [i.as_measured() for i in world.items if not i.ended]
+        items = [{**i.as_measured(), "forgiven": i.name in world.forgiven}
+                 for i in world.items if not i.ended]
         try:
             measured = measuring.measures(METER_DIR, items, self.plan["subject"],
                                           journal=journal, subject_pid=self.pid, need=world.need)

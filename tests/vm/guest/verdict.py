@@ -1,10 +1,15 @@
 """From what was measured to bars: what a daemon promises, met or missed. Pure, runs anywhere.
 
+`measured` says whether the counts can be believed at all: without a trace nobody was seen to
+die. `recovered` is a low bar, MemAvailable above the plain kill line at the end; what it took
+is in recovery_under_*, the only bars that are about time.
+
 A bar that nothing was measured for is missed, not met, where the daemon under test is ours;
 for the others it is left out: they make no such promise.
 """
 
 OURS = "oomreapd"
+TIME_BAR = "recovery_under_"
 
 
 def bars(scenario, seen):
@@ -13,21 +18,32 @@ def bars(scenario, seen):
     made = {
         "no_innocent_lost": not seen["lost"],
         "survived": seen["same"],
+        "measured": is_measured(seen["measures"]),
     }
     made.update(kernel_bars(scenario, seen["measures"]))
     made.update(kill_bars(seen["need"], seen["measures"]))
     if scenario.recover:
         made["recovered"] = seen["available_mib"] > seen["line_mib"]
         made.update(speed_bars(seen["subject"], seen["measures"], scenario.back_within_ms))
+    made.update(release_bars(seen["subject"], seen["measures"],
+                             getattr(scenario, "not_released", 0)))
     made.update({f"expected: {text}": ok for text, ok in seen["expected"].items()})
     return made
 
 
+def is_measured(measures):
+    """Events were traced, and none of what counts was lost."""
+    return bool(measures.get("traced")) and not any(
+        measures.get(key) for key in ("trace_lost", "log_lost", "samples_full"))
+
+
 def kernel_bars(scenario, measures):
+    """A memory cgroup's own OOM kills are in order only where the scenario meant them."""
     if scenario.kernel_kills is None:
         return {}
     kills = measures.get("kernel_oom_kills")
-    return {"no_kernel_oom_kill": kills is not None and kills <= scenario.kernel_kills}
+    return {"no_kernel_oom_kill": kills is not None and kills <= scenario.kernel_kills,
+            "no_memcg_kill": not measures.get("memcg_kills_unmeant")}
 
 
 def kill_bars(need, measures):
@@ -43,8 +59,19 @@ def kill_bars(need, measures):
 
 
 def speed_bars(subject, measures, limit_ms):
-    name = f"recovery_under_{limit_ms // 1000}s"
+    """From the trigger to memory back, each kill for itself; a kill of which nothing came back
+    to be seen is none within the limit."""
+    name = f"{TIME_BAR}{limit_ms // 1000}s"
     back_ms = measures.get("trigger_to_back_ms")
     if back_ms is None:
         return {name: False} if subject == OURS else {}
-    return {name: back_ms < limit_ms}
+    in_full = not measures.get("kills_untold") and not measures.get("kills_unseen")
+    return {name: in_full and back_ms < limit_ms}
+
+
+def release_bars(subject, measures, allowed):
+    """Every kill has given its memory back, but for victims that a scenario has made stuck."""
+    if subject != OURS or allowed is None:
+        return {}
+    left = measures.get("kills_not_released")
+    return {"all_released": left is not None and left <= allowed}
