@@ -6,14 +6,19 @@
 #
 # With --scenario or --set among the options these are run instead. DOCS=DIR: pages go there.
 # It takes hours (software emulation). Each repetition is a file of its own: what is interrupted
-# goes on with the repetition that is missing when the same command is given again.
+# goes on with the repetition that is missing when the same command is given again; with another
+# binary or with other options it is refused, for one page tells of one of each.
+#
+# Exit status: 0; 1 when oomreapd missed a bar (the pages are written); 65 when results do not go
+# together; else that of what failed.
 set -eu
 
-if [ $# -lt 1 ] || [ ! -f "$1/build.ninja" ]; then
+if [ $# -lt 1 ] || [ ! -f "$1/build.ninja" ] || [ ! -x "$1/oomreapd" ]; then
         echo "usage: $0 BUILD-DIRECTORY [RESULTS-DIRECTORY] [-- options of tests/vm/run]" >&2
         exit 64
 fi
-top=$(cd "$(dirname "$0")/../.." && pwd)
+here=$(cd "$(dirname "$0")" && pwd)
+top=$(cd "$here/../.." && pwd)
 build=$(cd "$1" && pwd)
 shift
 out=$build/compare
@@ -31,17 +36,37 @@ case " $* " in
 esac
 mkdir -p "$out"
 
+# What the repetitions in this directory are of; nothing rebuilds it on the way, and a build in
+# between is found out before hours are spent on it.
+same_made() {
+        made="$(sha256sum <"$build/oomreapd") $*"
+        if [ ! -e "$out/made-of" ]; then
+                set -- "$out"/repetition-*.json
+                if [ -e "$1" ]; then
+                        echo "$out has results, but not of what: give another directory" >&2
+                        exit 65
+                fi
+                echo "$made" >"$out/made-of"
+        elif [ "$made" != "$(cat "$out/made-of")" ]; then
+                echo "$out has results of another binary or with other options: give another directory" >&2
+                exit 65
+        fi
+}
+
 subjects="--subject oomreapd --subject earlyoom --subject nohang"
 subjects="$subjects --subject systemd-oomd --subject oomd --subject none"
 n=1
 while [ "$n" -le "$repetitions" ]; do
         result=$out/repetition-$n.json
+        same_made "$@"
         if [ ! -s "$result" ]; then
                 # A missed bar (1) is what the page is there to tell; no result at all is not.
                 code=0
+                # shellcheck disable=SC2086
                 "$top/tests/vm/run" $subjects --keep-going --build "$build" \
                         --out "$result.part" "$@" || code=$?
                 [ $code -le 1 ] && [ -s "$result.part" ] || exit $code
+                same_made "$@" # a build in the middle of it
                 mv "$result.part" "$result"
         fi
         # Who comes first meets a cold guest: the turns move on by two, so that in three
@@ -50,4 +75,4 @@ while [ "$n" -le "$repetitions" ]; do
         subjects="${subjects#* * * * } ${first_two% }"
         n=$((n + 1))
 done
-exec python3 "$top/bench/compare/report.py" --docs "${DOCS:-$top/docs}" "$out"/repetition-*.json
+exec python3 "$here/report.py" --docs "${DOCS:-$top/docs}" "$out"/repetition-*.json

@@ -87,7 +87,8 @@ def binary(about):
     told = [f"binary (SHA-256) `{'`, `'.join(one[:16] for one in about['binary'].split(', '))}`"] \
         if about.get("binary") else []
     if about.get("binary_unknown"):
-        told.append("binary not recorded" + (f" in {about['binary_unknown']} files" if told else ""))
+        files = f" in {about['binary_unknown']} files" if told else ""
+        told.append("binary not recorded" + files)
     return ", ".join(told) or "binary not recorded"
 
 

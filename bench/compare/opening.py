@@ -21,7 +21,8 @@ def in_short(results, groups, found, missed):
     dead = no_result(groups)
     if dead:
         lines.append("**No result** (the guest or the harness failed): " + "; ".join(dead) + ".")
-    return "\n".join("- " + line for line in lines + [worse_line(results, found), missed_line(missed)]) + "\n"
+    lines += [worse_line(results, found), missed_line(missed)]
+    return "\n".join("- " + line for line in lines) + "\n"
 
 
 def scenarios_line(results):
@@ -48,13 +49,19 @@ def loss_line(results, groups, key):
             if here and scenario not in where:
                 where.append(scenario)
         if total:
-            lost.append(f"{subject} {total} ({', '.join(where)})")
+            lost.append(f"{subject} {total} ({some(where)})")
         else:
             spared.append(subject)
     if not lost:
         return f"{LOSSES[key]}: nobody."
     return f"{LOSSES[key]}: " + "; ".join(lost) + (
         f". None: {', '.join(spared)}." if spared else ".")
+
+
+def some(names, most=6):
+    """The first few; the tables below have them all."""
+    left = len(names) - most
+    return ", ".join(names[:most]) + (f" and {left} more" if left > 0 else "")
 
 
 def no_result(groups):

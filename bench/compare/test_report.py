@@ -370,9 +370,9 @@ class Pages(unittest.TestCase):
             self.assertIn(told, page.partition("The same scenarios")[0])
 
     def test_whose_own_line_is_higher_acts_by_design(self):
-        at = {"available_at_signal_mib": 78, "mem_total_mib": 960}
+        at = {"available_at_signal_mib": 78, "mem_total_mib": 960, "needless_kills": 1}
         _, texts = self.write(entries=[entry("oomreapd"), entry("earlyoom", measures=at)])
-        self.assertIn("*earlyoom* acts above oomreapd's line by design: its own is 10%",
+        self.assertIn("*earlyoom* acts above oomreapd's line (24 MiB) by design: its own is",
                       texts["vm-comparison.md"].replace("\n", " "))
 
     def test_what_the_machine_beneath_has_spoilt_is_listed(self):
