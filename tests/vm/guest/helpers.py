@@ -8,7 +8,8 @@ import time
 
 PROMISED_STALL_S = 5.0      # DESIGN section 5: so much stall above a quarter fills the bucket
 STALL_SHARE = 0.25
-STALL_GRACE_S = 3.0         # one late tick of a thrashing machine, the kill, our own sampling
+STILL_S = 15                # all stalled is promised to end in 7 s, half stalled in 20 s
+THRASHES = 500              # pages a second: 2 MiB of a disk that does 40
 
 
 def meminfo_mib(field):
@@ -113,35 +114,90 @@ class Stall:
         some = (now[1] - before[1]) / 1e6
         return passed, min(max(full, some / 2) / passed, 1.0)
 
-    def overdue(self):
-        """A kill was due and has not come."""
-        return self.full_at is not None and time.monotonic() - self.full_at > STALL_GRACE_S
+
+PROBE = """
+import os, time
+memory = bytearray(32 << 20)
+step = 0
+while True:
+    began = time.monotonic()
+    for page in range(step % 8 << 22, (step % 8 + 1) << 22, 4096):
+        memory[page] = step & 255
+    pid = os.posix_spawn("/bin/ls", ["ls", "-l", "/etc"], {},
+                         file_actions=[(os.POSIX_SPAWN_OPEN, 1, "/dev/null", 1, 0)])
+    os.waitpid(pid, 0)
+    step += 1
+    print("%.3f" % (time.monotonic() - began), flush=True)
+    time.sleep(0.2)
+"""
+CALM_STEPS = 10
+STANDS_STILL = 10           # times slower than in calm
 
 
-def thrash_until_dead(w, hog, seconds, fill_s=40):
-    """Lets a hog thrash until it is dead, a kill is overdue, or the time is over; what it
-    takes to fill memory (seconds on a machine of its own) does not count.
+class Probe:
+    """Somebody at work as people are: a program is started, memory is used that was left alone
+    for some seconds. How much slower it gets says what thrashing costs, whatever the kernel's
+    figures and the daemon's formulas make of it."""
 
-    The bar: where the machine stood still for as long as the promise allows, the hog is dead;
-    where it never did, the machine stayed usable and there was no reason to kill.
+    def __init__(self, w):
+        self.item = w.spawn(["/usr/bin/python3", "-c", PROBE], name="probe", role="innocent",
+                            steady=False)
+        await_true(w, lambda: len(self.steps()) > CALM_STEPS, 20)
+        self.calm_s = sorted(self.steps())[len(self.steps()) // 2]
+        self.began, self.seen = time.monotonic(), len(self.steps())
+
+    def steps(self):
+        """The seconds that each step took."""
+        return [float(line) for line in self.item.output().split("\n")[:-1]]
+
+    def begin(self):
+        """What came before does not count."""
+        self.began, self.seen = time.monotonic(), len(self.steps())
+
+    def still_s(self):
+        """For how long a step took so much longer; the one under way counts as well."""
+        steps = self.steps()[self.seen:]
+        under_way = time.monotonic() - self.began - sum(steps) - 0.2 * len(steps)
+        return sum(s for s in [*steps, under_way] if s > self.calm_s * STANDS_STILL)
+
+    def slower(self):
+        """How many times more a step took on average."""
+        steps = self.steps()[self.seen:]
+        passed = time.monotonic() - self.began - 0.2 * len(steps)
+        return passed / max(len(steps), 1) / self.calm_s
+
+
+def came_back():
+    """Pages that were taken and had to be fetched again: of files, and from swap."""
+    return sum(map(vmstat, ("workingset_refault_file", "workingset_refault_anon")))
+
+
+def thrash_until_dead(w, make, seconds, fill_s=30):
+    """make(): what thrashes, the hog among it. Lets it until the hog is dead, or the time is
+    over; what it takes to fill memory (seconds on a machine of its own) does not count.
+
+    Two bars of our own, neither from a daemon's formula: it did thrash (so many pages a second
+    were fetched again), and whoever stands still, by the probe's work, for STILL_S is rid of
+    the hog. Where nobody died for less, the note says what that cost.
     """
-    stall = Stall()
+    probe, stall = Probe(w), Stall()
+    hog = make()
     await_true(w, lambda: stall.poll() > STALL_SHARE or available_mib() < w.total_mib / 10
                or not hog.alive(), fill_s, 0.25)
-    started = time.monotonic()
-    lowest = available_mib()
-    while time.monotonic() - started < seconds and hog.alive() and not stall.overdue():
+    probe.begin()
+    started, fetched, lowest = time.monotonic(), came_back(), available_mib()
+    while time.monotonic() - started < seconds and hog.alive() and probe.still_s() < STILL_S:
         w.sleep(0.25)
         stall.poll()
         lowest = min(lowest, available_mib())
-    took = time.monotonic() - started
-    w.note(
-        f"thrashed {took:.1f} s, worst second stalled {stall.worst:.0%}, bucket "
-        f"{stall.bucket:.1f} s, lowest MemAvailable {lowest:.0f} MiB, "
-        f"direct scans {vmstat('pgscan_direct')}, hog {'alive' if hog.alive() else 'dead'}"
-    )
-    w.expect(
-        not hog.alive() or stall.full_at is None,
-        "the thrasher dies within the promised stall, or the machine never stood still",
-    )
+    took, slower, still = time.monotonic() - started, probe.slower(), probe.still_s()
+    rate = (came_back() - fetched) / max(took, 0.1)
+    died = "hog dead" if not hog.alive() else f"no kill, probe slowed x{slower:.1f}"
+    w.note(f"{died}: thrashed {took:.1f} s, {rate:.0f} pages a second fetched again, a probe of "
+           f"{probe.calm_s * 1000:.0f} ms x{slower:.1f}, stood still {still:.1f} s; worst second "
+           f"stalled {stall.worst:.0%}, bucket {stall.bucket:.1f} s, lowest MemAvailable "
+           f"{lowest:.0f} MiB")
+    w.expect(not hog.alive() or rate >= THRASHES, "it did thrash")
+    w.expect(not hog.alive() or still < STILL_S,
+             f"nobody stands still for {STILL_S} s with the thrasher alive")
     return stall

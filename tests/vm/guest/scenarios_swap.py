@@ -18,9 +18,9 @@ def cache_thrash(w):
     room = int(available_mib())
     w.load("fileread", "--file", data, "--size", "140", "--random", "--threads", "12",
            name="reader", role="either")
-    hog = w.load("leak", "--start", str(room - 160), "--rate", "15", "--hold-at", str(room - 85),
-                 name="ballast", role="hog")
-    thrash_until_dead(w, hog, 40)
+    thrash_until_dead(w, lambda: w.load(
+        "leak", "--start", str(room - 160), "--rate", "15", "--hold-at", str(room - 85),
+        name="ballast", role="hog"), 35)
 
 
 @scenario("swap-thrash-zram", sets=("all", "compare"), recover=False, timeout=110)
@@ -33,9 +33,8 @@ def swap_thrash_zram(w):
     w.innocents()
     w.swap("zram", 700)
     size = int(available_mib() + 250)
-    hog = w.load("anonloop", "--size", str(size), "--entropy", "20", name="thrasher", role="hog",
-                 ready=None)
-    thrash_until_dead(w, hog, 30)
+    thrash_until_dead(w, lambda: w.load("anonloop", "--size", str(size), "--entropy", "20",
+                                        name="thrasher", role="hog", ready=None), 35)
 
 
 @scenario("swap-thrash-disk", sets=("all", "compare"), recover=False, timeout=120)
@@ -47,8 +46,8 @@ def swap_thrash_disk(w):
     w.innocents()
     w.swap("disk")
     size = int(available_mib() + 250)
-    hog = w.load("anonloop", "--size", str(size), name="thrasher", role="hog", ready=None)
-    thrash_until_dead(w, hog, 45)
+    thrash_until_dead(w, lambda: w.load("anonloop", "--size", str(size), name="thrasher",
+                                        role="hog", ready=None), 35)
 
 
 @scenario("swap-leak", sets=("short", "all", "compare"), need=1, timeout=90)
