@@ -6,10 +6,14 @@ import shutil
 import time
 
 from helpers import Stall, available_mib, ballast
-from registry import Skip, scenario
+from registry import scenario
 
-CALM_S = 60
+NEARLY_FULL = 3.2           # seconds of stall; a kill is due at 5
+CALM_S = 40                 # an hour's starts of programs in less than a minute
+STARTS_PER_S = 25           # a thousand in all: an hour of a desktop and its cron jobs
+WAKEUPS_PER_S = 2           # allowed on 4 GiB, however calm it could be
 LEAST_LEFT = 0.08           # of memory: briefly tight, but not short
+ROOMY = 0.15                # above the lines of all who are compared (10 % at most)
 TIGHT = 0.09                # below ThrashAvailable=, so that stall alone decides
 
 
@@ -27,7 +31,7 @@ def memory_high(w):
            cg={"memory.high": "80M"})
     w.load("fileread", "--file", data, "--threads", "2", name="reads", role="never",
            cg={"memory.high": "48M"})
-    watch_stall(w, 25)
+    watch_stall(w, 20)
     w.expect(available_mib() > w.total_mib / 4, "the machine had memory to spare")
 
 
@@ -56,7 +60,7 @@ def compile_storm(w):
     ballast(w, w.total_mib * LEAST_LEFT + 100)
     w.load("storm", "--rate", "8", "--each", "24", "--ms", "400", "--max", "4",
            name="compilers", role="never")
-    lowest = watch_stall(w, 20)
+    lowest = watch_stall(w, 12)
     w.expect(lowest < w.total_mib * 0.2, "memory did get tight")
 
 
@@ -82,7 +86,7 @@ def compile_storm_cc(w):
     Wrong would be any kill: make reports a killed compiler as a broken build.
     """
     if not shutil.which("cc"):
-        raise Skip("no compiler in the image")
+        raise RuntimeError("no compiler in the image")
     w.innocents()
     with open("/tmp/storm.c", "w", encoding="ascii") as f:
         f.write(compile_source())
@@ -114,47 +118,61 @@ def startup_burst(w):
 def startup_tight(w):
     """An application starts at an ordinary pace and stays, with 8 % of memory left.
 
-    Wrong would be to kill: that is above every line, and it goes no further.
+    Wrong would be to kill: that is above our line, and it goes no further. (Below the 10 %
+    at which others act by design.)
     """
+    startup(w, LEAST_LEFT)
+
+
+@scenario("startup-roomy", sets=("all", "compare"), nobody=True, timeout=80)
+def startup_roomy(w):
+    """The same with 15 % left, which is above everybody's line."""
+    startup(w, ROOMY)
+
+
+def startup(w, left):
+    """An application takes all but so much of memory, at 100 MiB/s."""
     w.innocents()
-    size = int(available_mib() - w.total_mib * LEAST_LEFT)
+    size = int(available_mib() - w.total_mib * left)
     app = w.load("leak", "--rate", "100", "--hold-at", str(size), name="application",
                  role="never")
     lowest = watch_stall(w, 10)
-    w.expect(lowest < w.total_mib * 0.12 or not app.alive(), "the application did get large")
+    w.expect(lowest < w.total_mib * (left + 0.04) or not app.alive(),
+             "the application did get large")
 
 
-@scenario("calm-hour", sets=("all",), nobody=True, timeout=130, memory=4096)
+@scenario("calm-hour", sets=("all", "compare"), nobody=True, timeout=110, memory=4096)
 def calm_hour(w):
-    """An hour of ordinary life in a minute: small programs come and go, files are read.
+    """An hour's programs in less than a minute: a thousand come and go, files are read.
 
     Wrong would be a kill, and just as much to keep the processor from sleeping: a daemon that
-    is never needed must cost next to nothing.
+    is never needed must cost next to nothing. Two wake-ups a second is what we allow for it on
+    4 GiB, by choice; it is no figure of the daemon's own.
     """
     w.innocents()
     life = ("while :; do cat /usr/lib/x86_64-linux-gnu/*.so.* >/dev/null; ls -lR /etc >/dev/null;"
             " sleep 2; done")
     w.spawn(["/bin/sh", "-c", life], name="life", role="never", steady=False)
-    w.load("storm", "--rate", "2", "--each", "3", "--ms", "150", name="programs", role="never")
+    w.load("storm", "--rate", STARTS_PER_S, "--each", "3", "--ms", "150", name="programs",
+           role="never")
     w.sleep(3)
-    before, began = switches(w), time.monotonic()
+    before, processes, began = switches(w), processes_started(), time.monotonic()
     w.sleep(CALM_S)
     passed = time.monotonic() - began
+    started = processes_started() - processes
+    w.expect(started >= CALM_S * STARTS_PER_S / 2, "programs did start")
     if before is None:
         return
     rate = (switches(w) - before) / passed
-    allowed = allowed_wakeups(w)
-    w.note(f"{rate:.2f} wake-ups a second over {passed:.0f} s, {allowed:.2f} allowed")
+    w.note(f"{rate:.2f} wake-ups a second over {passed:.0f} s, {started} programs started")
     if w.subject == "oomreapd":
-        w.expect(rate <= allowed, "no more wake-ups than the memory there is calls for")
+        w.expect(rate <= WAKEUPS_PER_S, f"at most {WAKEUPS_PER_S} wake-ups a second")
 
 
-def allowed_wakeups(w):
-    """DESIGN section 2: half the time in which memory could be gone, at a GiB/s for each CPU;
-    a quarter and one in five seconds more for what else there is to do."""
-    room_mib = available_mib() - w.kill_line_mib
-    tick_s = min(room_mib / 1024 / min(os.cpu_count(), 4) / 2, 5)
-    return 1.25 / tick_s + 0.2
+def processes_started():
+    """Since boot, threads too."""
+    with open("/proc/stat", encoding="ascii") as f:
+        return next(int(line.split()[1]) for line in f if line.startswith("processes "))
 
 
 def switches(w):
@@ -198,26 +216,45 @@ class Bursts:
         self.w.sleep(3.5)
         self.stall.poll()
 
+    def fill(self, wanted=NEARLY_FULL, timeout=15):
+        """Stall without rest until a kill is near by our own reckoning; the reader goes on."""
+        self.w.thaw(self.reader)
+        self.w.until(lambda: self.poured() >= wanted, timeout, 0.1)
+        self.w.note(f"bucket {self.stall.bucket:.1f} s before it")
+        self.w.expect(self.stall.bucket >= wanted, f"the bucket was at {wanted} s before it")
+
+    def poured(self):
+        self.stall.poll()
+        return self.stall.bucket
+
+    def rest(self, seconds=4):
+        """The reader is frozen; what has come in until now is counted."""
+        self.w.freeze(self.reader)
+        self.stall.poll()
+        self.w.sleep(seconds)
+        self.stall.poll()
+
     def note(self):
         self.w.note(f"bucket {self.stall.bucket:.1f} s, worst second stalled "
                     f"{self.stall.worst:.0%}, MemAvailable {available_mib():.0f} MiB")
 
 
-@scenario("guest-paused", sets=("all"), nobody=True, timeout=120)
+@scenario("guest-paused", sets=("all", "compare"), nobody=True, timeout=120)
 def guest_paused(w):
-    """The whole guest stands still for 20 s in the middle of moderate pressure.
+    """The whole guest stands still, first for 10 s by its monitor, then for 20 s because its
+    emulator does not run, in the middle of stall that is three fifths of a reason to kill.
 
-    Wrong would be to take the time that passed on the outside for stall, or a tick that
-    comes late for one second's worth of it: nobody may die for a host's pause. (Under
-    emulation the guest's monotonic clock stands still as well; the battery clock does not.)
+    Wrong would be to take the time that passed on the outside for stall: nobody may die for
+    a host's pause. By the monitor the guest's monotonic clock stands still as well, so that
+    only the battery clock has moved; without it, 20 s are missing between two ticks, and the
+    kernel counts them as stall of whoever was waiting just then.
     """
     bursts = Bursts(w)
-    bursts.burst()
-    paused = []
-    bursts.burst(lambda: paused.append(w.ask_pause(20)))
-    bursts.burst()
+    bursts.burst(lambda: w.expect(w.ask_pause(10), "the guest was paused"))
+    bursts.fill()
+    w.expect(w.ask_freeze(20), "20 s were missing from the guest's monotonic clock")
+    bursts.rest(5)
     bursts.note()
-    w.expect(all(paused), "the guest was paused")
 
 
 def suspended_s():
@@ -256,23 +293,13 @@ def clock_jump(w):
 
     w.defer(jump_back)
     bursts.burst(jump)
-    if can_suspend():
-        slept = suspend(w, 15)
-        bursts.burst()
-        bursts.burst()
-        w.note(f"suspended for {slept:.1f} s by BOOTTIME - MONOTONIC")
-        w.expect(slept > 1, "the machine was suspended")
-        if w.subject == "oomreapd":
-            w.expect(any("suspended" in r.get("OOMREAPD_NOTE", "") for r in w.journal()),
-                     "the daemon noticed the resume")
-    else:
-        w.note("no suspend to RAM in this guest: only the wall clock was moved")
+    bursts.fill()
+    bursts.rest(0)
+    slept = suspend(w, 15)
+    bursts.burst()
+    w.note(f"suspended for {slept:.1f} s by BOOTTIME - MONOTONIC")
+    w.expect(slept > 1, "the machine was suspended")
+    if w.subject == "oomreapd":
+        w.expect(any("suspended" in r.get("OOMREAPD_NOTE", "") for r in w.journal()),
+                 "the daemon noticed the resume")
     bursts.note()
-
-
-def can_suspend():
-    try:
-        with open("/sys/power/state", encoding="ascii") as f:
-            return "mem" in f.read().split() and os.path.exists("/sys/class/rtc/rtc0/wakealarm")
-    except OSError:
-        return False
