@@ -88,6 +88,7 @@ static int options_read(struct meter *m, int argc, char **argv) {
                                               {"interval-ms", required_argument, NULL, 'i'},
                                               {"heartbeat-cgroup", required_argument, NULL, 'c'},
                                               {"heartbeat-file", required_argument, NULL, 'f'},
+                                              {"small-heartbeat", no_argument, NULL, 's'},
                                               {"no-heartbeat", no_argument, NULL, 'n'},
                                               {"watch-cgroup", required_argument, NULL, 'w'},
                                               {NULL, 0, NULL, 0}};
@@ -106,6 +107,9 @@ static int options_read(struct meter *m, int argc, char **argv) {
                         break;
                 case 'f':
                         m->beat.file = optarg;
+                        break;
+                case 's':
+                        m->beat.small = true;
                         break;
                 case 'n':
                         m->without_heartbeat = true;
@@ -242,7 +246,7 @@ int main(int argc, char **argv) {
 
         if (options_read(&m, argc, argv) < 0) {
                 fprintf(stderr, "usage: vm_meter --dir DIR [--interval-ms 5] [--heartbeat-cgroup DIR] "
-                                "[--heartbeat-file FILE | --no-heartbeat] [--watch-cgroup DIR]\n");
+                                "[--heartbeat-file FILE] [--small-heartbeat | --no-heartbeat] [--watch-cgroup DIR]\n");
                 return 2;
         }
         if (mkdir(m.dir, 0755) < 0 && errno != EEXIST) {

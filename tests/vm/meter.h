@@ -25,11 +25,13 @@ void sampler_stop(struct sampler *s);
 int sampler_write(const struct sampler *s, const char *dir);
 void sampler_write_meta(const struct sampler *s, FILE *f);
 
-/* Heartbeat: a process of ordinary standing whose lateness is what a user would feel. */
+/* Heartbeat: a process of ordinary standing and modest size (36 MiB, 28 of them anonymous) whose
+ * lateness is what a user would feel. */
 struct heartbeat;
 struct heartbeat_options {
         const char *cgroup; /* moved there first; NULL: stays */
         const char *file;   /* made, mapped and unlinked: should be on a real disk */
+        bool small;         /* no cold working set: not worth a kill, but blind to swap */
 };
 int heartbeat_start(const struct heartbeat_options *o, uint64_t capacity_ns, struct heartbeat **ret_heartbeat);
 int heartbeat_fd(const struct heartbeat *h); /* a pidfd: readable when it has died */

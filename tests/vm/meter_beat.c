@@ -5,7 +5,8 @@
  * meets swap and refaults: both are idle for seconds, then wanted at once), and each second starts
  * a tiny program and waits for it. All of it is bounded, 36 MiB in all, its own and not locked, so
  * it stalls as any program would. Only the table of its beats is locked (by the meter), so that
- * noting costs nothing and outlives it. A beat is late from the time it was planned for to its
+ * noting costs nothing and outlives it. A small one has no cold working set: 4 MiB of its own, for
+ * scenarios in which nobody may be worth a kill. A beat is late from the time it was planned for to its
  * completion; beats that a late one overran are skipped, their time is in the late one: a stall is
  * counted once. */
 #include "meter.h"
@@ -139,7 +140,7 @@ static void beat_work(struct beats *b, const struct working_set *w, uint32_t n) 
                 w->hot[i]++;
         if (!fresh_pages_use())
                 b->refused++;
-        for (size_t i = 0; i < COLD_PAGES_A_BEAT; i++)
+        for (size_t i = 0; w->cold && i < COLD_PAGES_A_BEAT; i++)
                 w->cold[(cold + i) * PAGE % COLD_BYTES]++;
         for (size_t i = 0; i < FILE_PAGES_A_BEAT; i++)
                 (void)w->file[(file + i) * PAGE % FILE_BYTES];
@@ -185,8 +186,8 @@ static void child_main(struct beats *b, const struct heartbeat_options *o, int r
                 _exit(11);
         w.file = file_map(o->file);
         w.hot = anon_map(HOT_BYTES);
-        w.cold = anon_map(COLD_BYTES);
-        if (!w.file || !w.hot || !w.cold)
+        w.cold = o->small ? NULL : anon_map(COLD_BYTES);
+        if (!w.file || !w.hot || (!w.cold && !o->small))
                 _exit(12);
         if (write(ready_fd, "r", 1) != 1)
                 _exit(13);

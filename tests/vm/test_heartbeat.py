@@ -44,12 +44,13 @@ def faults(pid):
 
 
 class Run:
-    """The meter for RUN_S, its heartbeat stopped for STOPPED_S at the end, what came of it."""
+    """The meter for `seconds`, its heartbeat stopped for STOPPED_S at the end; what came of it."""
 
-    def __init__(self, directory):
+    def __init__(self, directory, seconds=RUN_S, options=()):
+        self.seconds = seconds
         self.meter = subprocess.Popen(
-            [METER, "--dir", f"{directory}/out", "--heartbeat-file", f"{directory}/pages"],
-            stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+            [METER, "--dir", f"{directory}/out", "--heartbeat-file", f"{directory}/pages",
+             *options], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
         try:
             assert self.meter.stdout.readline() == b"ready\n"
             self.watch()
@@ -65,7 +66,7 @@ class Run:
     def watch(self):
         pid = int(read(f"/proc/{self.meter.pid}/task/{self.meter.pid}/children").split()[0])
         self.before = faults(pid)
-        time.sleep(RUN_S)
+        time.sleep(self.seconds)
         self.after = faults(pid)
         self.status = status(pid)
         self.adj = int(read(f"/proc/{pid}/oom_score_adj"))
@@ -114,6 +115,17 @@ class Heartbeat(unittest.TestCase):
 
     def test_leaves_no_file(self):
         self.assertEqual(self.run_.files, ["out"])
+
+
+class SmallHeartbeat(unittest.TestCase):
+    """Where nobody may be worth a kill, the heartbeat may not be either: 8 MiB is the least that
+    any machine's MinFree comes to."""
+
+    def test_has_little_of_its_own(self):
+        with tempfile.TemporaryDirectory(dir="/var/tmp") as directory:
+            run = Run(directory, 0.5, ["--small-heartbeat"])
+        self.assertLess(kib(run.status["RssAnon"]), 6 << 10)
+        self.assertGreater(len(run.beats), 5)
 
 
 if __name__ == "__main__":
