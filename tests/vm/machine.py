@@ -105,6 +105,15 @@ class Machine:
         time.sleep(seconds)
         self.command("cont")
 
+    def freeze(self, seconds):
+        """Stops QEMU itself, as a host does that has no time for it: other than in a pause, the
+        guest's clock has jumped when it goes on."""
+        self.qemu.send_signal(signal.SIGSTOP)
+        try:
+            time.sleep(seconds)
+        finally:
+            self.qemu.send_signal(signal.SIGCONT)
+
     def console_tail(self, lines=40):
         """The end of what the kernel said, and QEMU itself."""
         text = ""
