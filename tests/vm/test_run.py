@@ -22,7 +22,7 @@ loader.exec_module(vm_run)
 
 def entry(name, subject="oomreapd"):
     return {"id": name, "scenario": name, "subject": subject, "conf": [], "timeout_s": 10,
-            "kernel": "6.1", "memory_mib": 1024, "repetition": 1}
+            "kernel": "6.1", "memory_mib": 1024, "repetition": 1, "image": "base"}
 
 
 def begin(name):
@@ -33,6 +33,12 @@ def result(name, **bars):
     return {"result": {"id": name, "bars": bars, "measures": {"kills_made": 1}}}
 
 
+def spoilt(name, gap_ms=900, **bars):
+    told = result(name, **bars)
+    told["result"]["measures"]["spoilt_gap_ms"] = gap_ms
+    return told
+
+
 class FakeMachine:
     """Says its script's lines, then has ended, or says nothing any more."""
 
@@ -40,7 +46,7 @@ class FakeMachine:
         self.script = list(script)
         self.hangs = hangs
         self.panics = panics
-        self.paused = 0
+        self.paused = self.frozen = 0
 
     def __enter__(self):
         return self
@@ -62,6 +68,9 @@ class FakeMachine:
 
     def pause(self, seconds):
         self.paused += seconds
+
+    def freeze(self, seconds):
+        self.frozen += seconds
 
 
 def run_boots(entries, machines, keep_going=True):
@@ -104,12 +113,21 @@ class TestBoots(unittest.TestCase):
         self.assertTrue(vm_run.summary.missed(got["a"]))
         self.assertNotIn("died", got["b"])
 
-    def test_another_daemon_has_one_try(self):
-        got, planned = run_boots([entry("a", "earlyoom"), entry("b")], [
-            FakeMachine([begin("a")]), FakeMachine([begin("b"), result("b"), {"end": True}])])
-        self.assertEqual(planned, [["a", "b"], ["b"]])
-        self.assertEqual(got["a"]["died"], "gone")
-        self.assertFalse(vm_run.summary.missed(got["a"]))
+    def test_every_daemon_has_the_same_tries(self):
+        for subject in ("oomreapd", "earlyoom", "none"):
+            got, planned = run_boots([entry("a", subject), entry("b")], [
+                FakeMachine([begin("a")]), FakeMachine([begin("a")], panics=True),
+                FakeMachine([begin("b"), result("b"), {"end": True}])])
+            self.assertEqual(planned, [["a", "b"], ["a", "b"], ["b"]])
+            self.assertEqual((got["a"]["died"], got["a"]["earlier_deaths"]), ("panic", ["gone"]))
+            self.assertEqual(vm_run.summary.missed(got["a"]), subject == "oomreapd")
+
+    def test_a_death_that_was_not_repeated_is_told(self):
+        got, _ = run_boots([entry("a")], [
+            FakeMachine([begin("a")], hangs=True),
+            FakeMachine([begin("a"), result("a", ran=True), {"end": True}])])
+        self.assertEqual(got["a"]["earlier_deaths"], ["hung"])
+        self.assertEqual(vm_run.summary.verdict(got["a"]), "ok; died before: hung")
 
     def test_a_machine_that_never_begins_is_not_tried_for_ever(self):
         got, planned = run_boots([entry("a"), entry("b"), entry("c")],
@@ -127,11 +145,82 @@ class TestBoots(unittest.TestCase):
         self.assertEqual(vm.paused, 20)
         self.assertNotIn("died", got["a"])
 
+    def test_a_frozen_host_is_no_hang_and_spoils_nothing(self):
+        vm = FakeMachine([begin("a"), {"ask": "freeze", "seconds": 20}, spoilt("a", 20_000),
+                          begin("b"), result("b"), {"end": True}])
+        got, planned = run_boots([entry("a"), entry("b")], [vm])
+        self.assertEqual((vm.frozen, vm.paused, len(planned)), (20, 0, 1))
+        self.assertNotIn("inconclusive", got["a"])
+
+    def test_what_the_host_spoilt_is_run_again_once(self):
+        for subject in ("oomreapd", "earlyoom"):
+            got, planned = run_boots([entry("a", subject), entry("b")], [
+                FakeMachine([begin("a"), spoilt("a", recovery_under_1s=False), begin("b"),
+                             result("b"), {"end": True}]),
+                FakeMachine([begin("a"), result("a", recovery_under_1s=True), {"end": True}])])
+            self.assertEqual(planned, [["a", "b"], ["a"]])
+            self.assertEqual(got["a"]["bars"], {"recovery_under_1s": True})
+            self.assertIn("900 ms", got["a"]["run_again"])
+            self.assertFalse(vm_run.summary.missed(got["a"]))
+
+    def test_spoilt_twice_the_counts_are_judged_and_the_times_are_not(self):
+        got, planned = run_boots([entry("a")], [
+            FakeMachine([begin("a"), spoilt("a", recovery_under_1s=False), {"end": True}]),
+            FakeMachine([begin("a"), spoilt("a", recovery_under_1s=False, no_innocent_lost=True),
+                         {"end": True}])])
+        self.assertEqual(len(planned), 2)
+        self.assertIs(got["a"]["inconclusive"], True)
+        self.assertEqual(got["a"]["bars"], {"no_innocent_lost": True})
+        self.assertIn("inconclusive", vm_run.summary.verdict(got["a"]))
+        self.assertFalse(vm_run.summary.missed(got["a"]))
+
+    def test_an_innocent_lost_in_a_spoilt_run_stays_lost(self):
+        got, _ = run_boots([entry("a")], [
+            FakeMachine([begin("a"), spoilt("a", no_innocent_lost=False), {"end": True}]),
+            FakeMachine([begin("a"), result("a", no_innocent_lost=True), {"end": True}])])
+        self.assertEqual(got["a"]["earlier_missed"], ["no_innocent_lost"])
+        self.assertTrue(vm_run.summary.missed(got["a"]))
+
+    def test_what_is_to_be_run_again_outlives_a_dead_boot(self):
+        got, planned = run_boots([entry("a"), entry("b")], [
+            FakeMachine([begin("a"), spoilt("a"), begin("b")], panics=True),
+            FakeMachine([begin("a"), result("a"), begin("b"), result("b"), {"end": True}])])
+        self.assertEqual(planned, [["a", "b"], ["a", "b"]])
+        self.assertEqual(got["b"]["earlier_deaths"], ["panic"])
+        self.assertNotIn("earlier_deaths", got["a"])
+
     def test_a_strange_result_is_not_counted(self):
         got, _ = run_boots([entry("a")], [FakeMachine(
             [begin("a"), result("nonsense"), result("a", lost=False), {"end": True}])])
         self.assertEqual(list(got), ["a"])
         self.assertEqual(vm_run.summary.verdict(got["a"]), "MISSED: lost")
+
+
+class TestSummary(unittest.TestCase):
+
+    def test_a_daemon_that_is_not_there_has_not_passed(self):
+        skipped = {"id": "a", "subject": "oomreapd", "skipped": "not in this image"}
+        self.assertTrue(vm_run.summary.missed(skipped))
+        self.assertTrue(vm_run.summary.missed({**skipped, "subject": "nohang", "image": "full"}))
+        self.assertFalse(vm_run.summary.missed({**skipped, "subject": "nohang", "image": "base"}))
+
+    def test_processes_stand_beside_items(self):
+        told = {"id": "a", "subject": "none", "measures": {"kills_made": 1,
+                                                           "processes_signalled": 4}}
+        self.assertIn("kills 1, procs 4", vm_run.summary.line(told))
+
+
+class TestBinary(unittest.TestCase):
+
+    def test_it_is_known_by_its_bytes(self):
+        load = object.__new__(vm_run.payload.Payload)
+        load.files = {"etc/oomreapd": (b"conf", 0o644)}
+        self.assertIsNone(load.binary())
+        load.files["usr/sbin/oomreapd"] = (b"one", 0o755)
+        one = load.binary()
+        load.files["usr/sbin/oomreapd"] = (b"two", 0o755)
+        self.assertEqual(len(one), 64)
+        self.assertNotEqual(one, load.binary())
 
 
 class TestPlan(unittest.TestCase):
