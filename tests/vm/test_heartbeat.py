@@ -57,6 +57,7 @@ class Run:
         finally:
             self.meter.terminate()
             self.meter.stdout.read()
+            self.meter.stdout.close()
             self.meter.wait()
         self.files = os.listdir(directory)
         self.meta = json.loads(read(f"{directory}/out/meta.json"))["heartbeat"]
