@@ -5,14 +5,31 @@
 #
 #   bench/compare/tuning.sh BUILD-DIRECTORY [RESULTS-DIRECTORY]
 #
-# An hour under emulation. Each variant is a file; what is there already is not run again.
+# An hour under emulation. Each variant is a file; what is there already is not run again, and
+# with another binary it is refused (65): variants of settings only, not of the daemon.
 set -eu
 
-[ $# -ge 1 ] && [ -f "$1/build.ninja" ] || { echo "usage: $0 BUILD-DIRECTORY [RESULTS-DIRECTORY]" >&2; exit 64; }
+if [ $# -lt 1 ] || [ ! -f "$1/build.ninja" ] || [ ! -x "$1/oomreapd" ]; then
+        echo "usage: $0 BUILD-DIRECTORY [RESULTS-DIRECTORY]" >&2
+        exit 64
+fi
 top=$(cd "$(dirname "$0")/../.." && pwd)
 build=$(cd "$1" && pwd)
 out=${2:-$build/tuning}
 mkdir -p "$out"
+
+same_binary() {
+        binary=$(sha256sum <"$build/oomreapd")
+        if [ ! -e "$out/made-of" ]; then
+                for result in "$out"/*.json; do
+                        [ ! -e "$result" ] || { echo "$out has results, but not of what" >&2; exit 65; }
+                done
+                echo "$binary" >"$out/made-of"
+        elif [ "$binary" != "$(cat "$out/made-of")" ]; then
+                echo "$out has results of another binary: give another directory" >&2
+                exit 65
+        fi
+}
 
 # vary KEY "VALUES" SCENARIO...: a value may set further keys, after commas.
 vary() {
@@ -25,6 +42,7 @@ vary() {
         done
         for value in $values; do
                 result=$out/$key-$value.json
+                same_binary
                 [ ! -s "$result" ] || continue
                 confs=
                 for conf in $(echo "$key=$value" | tr , ' '); do
@@ -34,6 +52,7 @@ vary() {
                 # shellcheck disable=SC2086
                 "$top/tests/vm/run" --keep-going --build "$build" --out "$result.part" $scenarios $confs || code=$?
                 [ $code -le 1 ] && [ -s "$result.part" ] || exit $code
+                same_binary # a build in the middle of it
                 mv "$result.part" "$result"
         done
         echo "## $key"
