@@ -101,6 +101,7 @@ def spoilt_lines(results):
                   for one in group.all for death in one.earlier_deaths]
         if deaths:
             lines.append(f"- {name}: the guest died ({', '.join(deaths)}) and was run again")
+        lines += [f"- {name}: run again, {one.run_again}" for one in group.all if one.run_again]
         if group.inconclusive:
             lines.append(f"- {name}: inconclusive, {group.inconclusive} of {len(group.all)} runs")
     return lines or ["- none"]

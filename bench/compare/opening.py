@@ -20,7 +20,8 @@ def in_short(results, groups, found, missed):
     lines += [loss_line(results, groups, key) for key, _ in COUNTS]
     dead = no_result(groups)
     if dead:
-        lines.append("**No result** (the guest or the harness failed): " + "; ".join(dead) + ".")
+        lines.append("**No result** (the guest or the harness failed, or what was wanted was not "
+                     "to be had): " + "; ".join(dead) + ".")
     lines += [worse_line(results, found), missed_line(missed)]
     return "\n".join("- " + line for line in lines) + "\n"
 
@@ -67,7 +68,7 @@ def some(names, most=6):
 def no_result(groups):
     told = {}
     for (_, scenario, subject), group in groups.items():
-        if group.died:
+        if group.died or any(one.skipped for one in group.all):
             told.setdefault(subject, []).append(scenario)
     return [f"{subject} in {', '.join(told[subject])}" for subject in in_order(told)]
 

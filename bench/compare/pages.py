@@ -33,7 +33,7 @@ def scenario_table(groups, kernel, scenario):
         if not group.results:
             gone = {f"no result: {one.died}" if one.died else f"skipped: {one.skipped}"
                     for one in group.all}
-            rows.append([subject, "; ".join(sorted(gone)), *["–"] * 13])
+            rows.append([subject, "; ".join(sorted(gone)), *["–"] * 14])
             continue
         lost, needless, by_kernel, never, gone = (group.series(key) for key, _ in COUNTS)
         rows.append([
@@ -46,6 +46,7 @@ def scenario_table(groups, kernel, scenario):
             bold("never", True) if never.total == len(group.results)
             else ranged(group.series("signal_to_back_ms"), duration)
             + (f", **never in {never.total}**" if never.total else ""),
+            ranged(group.series("line_to_back_ms"), duration),
             ranged(group.series("low_to_back_ms"), duration),
             stalls(group),
             ranged(group.series("available_at_signal_mib"), mib),
@@ -56,7 +57,7 @@ def scenario_table(groups, kernel, scenario):
             ranged(group.series("sampler_gaps_ms"), duration)])
     told = by_design(groups, kernel, scenario)
     return table(["", "kills / processes", "needless", "innocents lost", "kernel OOM kills",
-                  "trigger → back", "signal → back", "10 % → back", "worst stall",
+                  "trigger → back", "signal → back", "line → back", "10 % → back", "worst stall",
                   "available at the signal", "lowest available", "CPU", "RSS", "wake-ups",
                   "host's gaps"], rows) + ("\n" + told if told else "")
 
@@ -210,7 +211,8 @@ def comparison(results, about, command, image):
         "*memory back* and *worst stall* are multiples of oomreapd's: the median over the "
         "scenarios (their number in brackets) in which both were measured. *memory back*: "
         "oomreapd's begins with its trigger (and is never taken for less than the meter saw from "
-        "its signal on), the others' with their signal: they tell no trigger, which favours them. "
+        "its first signal on), the others' with their signal: they tell no trigger, which favours "
+        "them. Where several were killed it is the worst. "
         "*without a flaw*: nobody lost, no bar of the scenario missed.\n",
         "## Where another one is better\n", better_section(found),
         spoilt_section(results),
@@ -257,7 +259,7 @@ def repetition(one):
     kept = {key: one.measures[key] for key in KEPT if one.measures.get(key) is not None}
     for name, value in (("missed", one.missed), ("died", one.died), ("skipped", one.skipped),
                         ("notes", one.notes), ("inconclusive", one.inconclusive),
-                        ("earlier_deaths", one.earlier_deaths)):
+                        ("earlier_deaths", one.earlier_deaths), ("run_again", one.run_again)):
         if value:
             kept[name] = value
     return kept

@@ -132,6 +132,8 @@ class Counting(unittest.TestCase):
         for gap, verdict in ((None, False), (20, False), (540, True)):
             one = results.Result(entry("x", measures={"signal_to_back_gap_ms": gap}))
             self.assertEqual(one.inconclusive, verdict)
+        told = entry("x", measures={"signal_to_back_gap_ms": 540, "spoilt_gap_ms": 540})
+        self.assertFalse(results.Result(told).inconclusive)     # it was the scenario's own wish
         told = entry("x", inconclusive=False, measures={"signal_to_back_gap_ms": 540})
         self.assertFalse(results.Result(told).inconclusive)
 
@@ -146,6 +148,21 @@ class Counting(unittest.TestCase):
         self.assertEqual(results.Result(kept[0]).earlier_deaths, ["hung"])
         told = results.settled([entry("x", earlier_deaths=["panic"])])
         self.assertEqual(results.Result(told[0]).earlier_deaths, ["panic"])
+
+
+    def test_what_a_spoilt_first_try_missed_is_missed(self):
+        one = results.Result(entry("oomreapd", earlier_missed=["no_innocent_lost"]))
+        self.assertEqual(one.missed, ["no_innocent_lost in a spoilt first try"])
+
+    def test_to_be_skipped_is_to_miss_for_ours_alone(self):
+        skipped = {"skipped": "not installed"}
+        for who, missed in (("oomreapd", ["skipped: not installed"]), ("nohang", [])):
+            one = results.Result({"id": f"6.1/leak/{who}/1", **skipped})
+            self.assertEqual(one.missed, missed)
+
+    def test_of_several_kills_the_worst_counts_for_everybody(self):
+        one = results.Result(entry("nohang", 50, measures={"signal_to_back_worst_ms": 80}))
+        self.assertEqual(one.measures["back_ms"], 80)
 
 
 class Origin(unittest.TestCase):
@@ -303,7 +320,7 @@ class Pages(unittest.TestCase):
         page = texts["vm-matrix.md"]
         self.assertIn("|  | 6.1 | 6.12 |", page)
         self.assertIn("| leak | ok | **missed**: stall | 1 / – |", page)
-        self.assertIn("| tmpfs | skipped |  |", page)
+        self.assertIn("| tmpfs | **skipped** |  |", page)
         self.assertNotIn("7.0", page)
 
     def test_the_matrix_tells_kernels_apart_only_where_they_differ(self):
@@ -311,7 +328,7 @@ class Pages(unittest.TestCase):
             entry("oomreapd", measures={"trigger_to_back_ms": 30, "processes_signalled": 4}),
             entry("oomreapd", kernel="6.12",
                   measures={"trigger_to_back_ms": 70, "processes_signalled": 4})])
-        self.assertIn("| ok | ok | 1 / 4 | 0 | 0 | – | 30 ms<br>70 ms |", texts["vm-matrix.md"])
+        self.assertIn("| ok | ok | 1 / 4 | 0 | 0 | – | 30 ms<br>70 ms | – |", texts["vm-matrix.md"])
 
     def test_every_row_of_every_table_is_as_wide_as_its_head(self):
         entries = three("oomreapd", 20, None) + three("none", 9, 9, bars={"survived": False})

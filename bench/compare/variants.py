@@ -18,6 +18,7 @@ FIGURES = (
     ("kernel OOM kills", lambda group: lost(group, "kernel_oom_kills")),
     ("available at the kill", at_signal),
     ("trigger → back", lambda group: ranged(group.series("trigger_to_back_ms"), duration)),
+    ("line → back", lambda group: ranged(group.series("line_to_back_ms"), duration)),
     ("worst stall", stalls),
     ("CPU", lambda group: ranged(group.series("daemon_cpu_ms"), duration)),
     ("RSS", lambda group: ranged(group.series("daemon_rss_kib"),
@@ -45,10 +46,11 @@ def matrix(results, about, command):
         "# Scenarios on real kernels\n", matrix_opening(groups, kernels, scenarios),
         "Each scenario on a booted machine with the installed unit, on each kernel; the userland "
         "is Debian 12 everywhere. `ok`: every bar was met. Where kernels differ, a cell has a "
-        f"line for each ({', '.join(kernels)}). *kills / processes*: victims, "
-        "and the processes signalled for them. *available at the kill*: beside it the kill line "
-        "without haste, 2.5 % within 24 … 300 MiB; a fast fall moves it up. *net*: the host's "
-        "gaps were large, and are taken off the stall.\n",
+        f"line for each ({', '.join(kernels)}). *kills / processes*: victims, and the processes "
+        "signalled for them. *available at the kill*: beside it the kill line without haste, "
+        "2.5 % within 24 … 300 MiB; a fast fall moves it up. *trigger → back*: of several kills, "
+        "the worst. *line → back*: from the first sample below that line until memory is above "
+        "it for good. *net*: the host's gaps were large, and are taken off the stall.\n",
         ways(ours, about, command), table(["", *kernels, *(head for head, _ in FIGURES)], rows),
         "## Bars missed\n", "\n".join(missed) + "\n", spoilt_section(ours)]))
 
@@ -76,7 +78,7 @@ def verdict(group):
     if not group:
         return ""
     if not group.results:
-        return "**no result**" if group.died else "skipped"
+        return "**no result**" if group.died else "**skipped**"
     told = "**missed**: " + ", ".join(group.missed) if group.missed else "ok"
     return told + (f"<br>{group.inconclusive} inconclusive" if group.inconclusive else "")
 
