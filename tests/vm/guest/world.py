@@ -156,13 +156,13 @@ class World(System):
         self.note(f"{item.name} did not get ready: {item.errors().strip()[-200:]}")
         return False
 
-    def innocents(self, sizes=(4, 12, 24, 48, 96), scale=None):
+    def innocents(self, sizes=(4, 12, 24, 48, 96), scale=None, offered=True):
         """Programs of various sizes that have done nothing; one small one as browsers and
-        session managers have them, with a positive oom_score_adj."""
+        session managers have them, with a positive oom_score_adj (unless not offered)."""
         if scale is None:
             scale = min(max(self.total_mib / 1000, 0.5), 4)
         return [self.load("hold", "--size", max(int(size * scale), 1), name=f"innocent-{size}",
-                          adj=OFFERED.get(size, 0)) for size in sizes]
+                          adj=OFFERED.get(size, 0) if offered else 0) for size in sizes]
 
     def end(self, item):
         """The scenario itself ends an item; it counts for nobody."""
