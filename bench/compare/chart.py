@@ -1,7 +1,7 @@
 """The comparison as a picture: an SVG written by hand, so that no library is needed.
 
 Per scenario one row for each daemon, with two bars on logarithmic scales (signal to memory
-back, worst stall of the heartbeat), whiskers from the least to the largest repetition, and in
+back, ours counted from the trigger; worst stall of the heartbeat), whiskers from the least to the largest repetition, and in
 words what no time can make good: lost innocents, kernel OOM kills, memory that never came back.
 It brings its own background, so that it can be read on a light page and on a dark one.
 """
@@ -16,6 +16,7 @@ HEAD = 26
 WIDTH = 1180
 NAME_X = 118
 PANELS = ((130, 290, BACK), (478, 290, STALL))      # left edge, width, measure
+NOTES = ("oomreapd's from its trigger", "")         # what is to be known of a panel
 MARK_X = 836
 TOP = 92
 DECADES = (1, 100000)
@@ -89,6 +90,8 @@ def marks(group):
                          "never_back": ("× never back", "× never back"),
                          "daemon_lost": ("× daemon lost", "× daemon lost")}[key]
             said.append(f"{total} {one if total == 1 else many}")
+    if group.inconclusive:
+        said.append(f"{group.inconclusive} × inconclusive")
     if group.died:
         said.append(f"{group.died} × no result")
     return " · ".join(said)
@@ -107,8 +110,9 @@ def row(subject, group, y):
 
 def head(title, height):
     parts = [rect(0, 0, WIDTH, height, 'rx="8" class="back"'), text(20, 30, title, "text title")]
-    for left, width, measure in PANELS:
-        parts.append(text(left, 58, measure.title, "text mine"))
+    for (left, width, measure), note in zip(PANELS, NOTES):
+        parts += [text(left, 58, measure.title, "text mine"),
+                  text(left + width, 58, note, "soft small", "end")]
         for value, label in TICKS:
             x = position(value, left, width)
             parts += [line(x, TOP - 8, x, height - 14, "grid"),

@@ -143,7 +143,7 @@ def better_section(found):
     heads = (
         (("judged", "other"), "In brackets: what else is to be known of that subject there. Of "
          "kills and innocents every single one counts (averages per run); of times, what exceeds "
-         "the noise: the larger spread of the two, and never less than what the meter can tell."),
+         "the noise: the other's spread, and never less than what the meter can tell."),
         (("patience",), "Sooner, by acting while more memory is left. This is the price of using "
          "memory down to the line; *available at the signal*, below, stands beside it."))
     parts = []
