@@ -1,8 +1,9 @@
 """The comparison as a picture: an SVG written by hand, so that no library is needed.
 
 Per scenario one row for each daemon, with two bars on logarithmic scales (signal to memory
-back, ours counted from the trigger; worst stall of the heartbeat), whiskers from the least to the largest repetition, and in
-words what no time can make good: lost innocents, kernel OOM kills, memory that never came back.
+back, ours counted from the trigger; worst stall of the heartbeat), whiskers from the least to
+the largest repetition, and in words what no time can make good: lost innocents, kernel OOM
+kills, memory that never came back.
 It brings its own background, so that it can be read on a light page and on a dark one.
 """
 

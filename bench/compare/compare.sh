@@ -30,6 +30,8 @@ if [ $# -gt 0 ]; then
         shift # the --
 fi
 repetitions=${REPETITIONS:-3}
+words="bench/compare/compare.sh BUILD-DIRECTORY${*:+ -- $*}"
+[ "$repetitions" = 3 ] || words="REPETITIONS=$repetitions $words"
 case " $* " in
 *" --scenario"* | *" --set"*) ;;
 *) set -- --set compare "$@" ;;
@@ -75,4 +77,5 @@ while [ "$n" -le "$repetitions" ]; do
         subjects="${subjects#* * * * } ${first_two% }"
         n=$((n + 1))
 done
-exec python3 "$here/report.py" --docs "${DOCS:-$top/docs}" "$out"/repetition-*.json
+exec python3 "$here/report.py" --docs "${DOCS:-$top/docs}" \
+        --command "$words" "$out"/repetition-*.json

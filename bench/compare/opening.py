@@ -34,7 +34,7 @@ def scenarios_line(results):
     told = f"**{len(run)} scenario{'s' * (len(run) != 1)}** run: {', '.join(run)}."
     if known:
         left = [name for name in known if name not in run]
-        told += f" The set `compare` has {len(known)}, {len(inside)} of them were run"
+        told += f" Of the {len(known)} of the set `compare` that is {len(inside)}"
         told += f"; not run: {', '.join(left)}." if left else "."
     return told
 

@@ -51,8 +51,9 @@ COUNTS = (
     ("daemon_lost", "daemon lost"),
 )
 # Which bar says the same as a count: what else was missed is to be told beside the counts.
-COUNTED_BARS = {"no_innocent_lost", "no_needless_kill", "no_kernel_oom_kill", "recovered",
-                "survived"}
+COUNTED_BARS = {"no_innocent_lost": "innocents_lost", "no_needless_kill": "needless_kills",
+                "no_kernel_oom_kill": "kernel_oom_kills", "recovered": "never_back",
+                "survived": "daemon_lost"}
 # What no good time makes up for. A kill by the kernel is not among it: it is told, but a daemon
 # that is slower than the kernel is slow.
 SPOILERS = ("innocents_lost", "needless_kills", "never_back", "daemon_lost")
@@ -171,6 +172,9 @@ class Result:
         # Not the measure of that name: a scenario that fills memory for good ends below 10 %.
         have["never_back"] = int(self.bars.get("recovered") is False)
         have["daemon_lost"] = int(self.bars.get("survived") is False)
+        for bar, key in COUNTED_BARS.items():
+            if bar in self.earlier_missed:      # how many, the first try has taken with it
+                have[key] = max(have.get(key) or 0, 1)
         have[BACK.key] = self._back()
         have[STALL.key] = have.get("worst_stall_ms")
         if self.net_stall:

@@ -153,6 +153,7 @@ class Counting(unittest.TestCase):
     def test_what_a_spoilt_first_try_missed_is_missed(self):
         one = results.Result(entry("oomreapd", earlier_missed=["no_innocent_lost"]))
         self.assertEqual(one.missed, ["no_innocent_lost in a spoilt first try"])
+        self.assertEqual(one.measures["innocents_lost"], 1)
 
     def test_to_be_skipped_is_to_miss_for_ours_alone(self):
         skipped = {"skipped": "not installed"}
