@@ -34,8 +34,6 @@ def arguments(words):
     mode.add_argument("--matrix", action="store_true", help="scenario × kernel, oomreapd alone")
     mode.add_argument("--tuning", action="store_true", help="oomreapd's settings side by side")
     parser.add_argument("--docs", default=os.path.join(TOP, "docs"), metavar="DIR")
-    parser.add_argument("--check", action="store_true",
-                        help="write nothing, tell only whether the files go together")
     parser.add_argument("--mixed", action="store_true",
                         help="put files of different binaries together all the same, and say so")
     parser.add_argument("--command", help="the command line that the page names")
@@ -83,8 +81,6 @@ def main(words):
     except results.Mixed as error:
         print(error, file=sys.stderr)
         return 65
-    if options.check:
-        return 0
     if not entries:
         print("no results in " + ", ".join(options.files), file=sys.stderr)
         return 65
