@@ -319,7 +319,7 @@ void kill_finish(struct kill_domain *d, struct kill_session *s, enum session_sta
                 return;
         s->why = why;
         if (outcome == SESSION_RELEASED || outcome == SESSION_ABSORBED)
-                s->released_ns = now_ns;
+                s->released_ns = MAX_OF(now_ns, s->signalled_ns); /* a worker may have signalled since the tick began */
         if (s->fired_ns > 0 && s->kind == SESSION_KILL)
                 call_off_unsignalled(d, s, now_ns);
         if (s->fired_ns > 0 && !d->set.dry_run) {

@@ -109,6 +109,21 @@ START_TEST(what_has_ended_can_neither_end_again_nor_fire) {
 }
 END_TEST
 
+/* The clock is read once a tick, and a worker may signal within it: seen on 6.12, where the record
+ * then had no time at all. */
+START_TEST(nothing_is_back_before_its_signal) {
+        never_reaped(300);
+        struct kill_session *s = scene_kill(300);
+
+        scene_run(20 * MS);
+        assert_state(s, SESSION_REAPING);
+        s->signalled_ns = sk.now_ns + MS;
+        kill_finish(&domain, s, SESSION_RELEASED, "tried", sk.now_ns);
+        ck_assert_int_eq(scene.last.released_ns, sk.now_ns + MS);
+        assert_slot_is_back();
+}
+END_TEST
+
 START_TEST(the_next_step_is_due_while_something_is_in_flight) {
         struct kill_session *s;
 
@@ -514,6 +529,7 @@ static Suite *kill_slot_suite(void) {
         tcase_add_test(tc, two_by_override_and_never_three);
         tcase_add_test(tc, the_diagram);
         tcase_add_test(tc, what_has_ended_can_neither_end_again_nor_fire);
+        tcase_add_test(tc, nothing_is_back_before_its_signal);
         tcase_add_test(tc, the_next_step_is_due_while_something_is_in_flight);
         tcase_add_test(tc, waiting_reaps_do_not_use_the_pool_up);
         tcase_add_test(tc, a_pool_that_is_really_full_is_counted);
