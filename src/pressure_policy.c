@@ -103,7 +103,8 @@ static void remember(struct pressure_state *st, const struct memory_status *m) {
 /* The least speed that explains what is seen. MemAvailable goes in steps of what a CPU takes into
  * its list at once, so a fall of D in t is one of (D ± a step) / t: over 10 ms that tells little,
  * over 200 ms much. Each longer look narrows it down, until one contradicts the shorter ones:
- * then the speed has changed meanwhile, and what was before is over. */
+ * then the speed has changed meanwhile, and what was before is over. One look reaches back beyond
+ * 200 ms: after a pause of the timer a wake-up in between would else know only the last 10 ms. */
 static uint64_t fall_now(const struct pressure_state *st, const struct memory_status *m) {
         uint64_t least = 0, most = UINT64_MAX;
 
@@ -111,7 +112,7 @@ static uint64_t fall_now(const struct pressure_state *st, const struct memory_st
                 int64_t ns = m->when_ns - st->past[i].when_ns;
                 uint64_t fallen = fallen_since(&st->past[i], m), low, high;
 
-                if (i > 0 && ns > FALL_LOOK_BACK_NS)
+                if (i > 0 && m->when_ns - st->past[i - 1].when_ns >= FALL_LOOK_BACK_NS)
                         break;
                 low = scale(sub_floor(fallen, FALL_STEP_BYTES), (uint64_t)NS_PER_SEC, (uint64_t)ns);
                 high = scale(fallen + FALL_STEP_BYTES, (uint64_t)NS_PER_SEC, (uint64_t)ns);

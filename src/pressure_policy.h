@@ -22,7 +22,7 @@ struct pressure_settings {
 /* Remembered from tick to tick; zeroed = fresh. Fields are the policy's own. */
 struct pressure_state {
         bool primed;
-        struct pressure_past { /* readings of the last 200 ms, at least 10 ms apart, the newest first */
+        struct pressure_past { /* readings of the last 200 ms and one before, at least 10 ms apart, the newest first */
                 int64_t when_ns;
                 uint64_t available, swap_free, swap_total;
         } past[20];

@@ -321,6 +321,24 @@ START_TEST(a_steep_fall_is_known_within_three_looks) {
 }
 END_TEST
 
+/* The timer sleeps longer than a look reaches back, and PSI wakes it up in between. */
+START_TEST(a_wakeup_in_between_does_not_forget_the_fall) {
+        struct world w = world_new(16 * GIB);
+
+        (void)level_at(&w, 8000 * MIB);
+        for (int i = 0; i < 4; i++) { /* 600 MiB/s */
+                w.m.available -= 132 * MIB;
+                pass(&w, 220, 0);
+        }
+        for (int i = 0; i < 3; i++) {
+                w.m.available -= 6 * MIB;
+                pass(&w, 10, 0);
+                ck_assert_uint_ge(w.v.fall_bytes_per_s, 550 * MIB);
+                ck_assert_uint_le(w.v.fall_bytes_per_s, 600 * MIB);
+        }
+}
+END_TEST
+
 /* A program has started and has what it needs. */
 START_TEST(a_fall_that_has_ended_is_none) {
         struct world w = world_new(16 * GIB);
@@ -1014,6 +1032,7 @@ static Suite *pressure_policy_suite(void) {
                 two_wakeups_in_a_row_make_no_rate,
                 steps_of_a_cpus_list_make_no_steep_fall,
                 a_steep_fall_is_known_within_three_looks,
+                a_wakeup_in_between_does_not_forget_the_fall,
                 a_fall_that_has_ended_is_none,
                 swap_filling_up_is_a_fall_swapping_out_is_none,
                 exhaustion_is_foreseen_at_the_peak_rate,
