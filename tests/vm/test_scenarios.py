@@ -122,26 +122,28 @@ class Hogs(unittest.TestCase):
 class SecondVictim(unittest.TestCase):
     """How long the second one was waited for."""
 
-    def waits(self, available, hit=True, dies_after=4):
-        looks = iter(range(100))
-        clock = iter(range(0, 10**12, 10**8))
-        second = SimpleNamespace(alive=lambda: next(looks) < dies_after, dead_ns=5 * 10**8)
-        first = SimpleNamespace(pid=1, dead_ns=None)
-        world = SimpleNamespace(kill_line_mib=25,
-                                until=lambda fn, *_: any(fn() for _ in range(10)))
+    def waits(self, available, hit=True, dies_after=99):
+        """Looks 100 ms apart at these figures."""
+        looks, now = iter(range(1000)), [0.0]
+        world = SimpleNamespace(kill_line_mib=25)
+        world.sleep = lambda _: now.__setitem__(0, now[0] + 0.1)
+        second = SimpleNamespace(alive=lambda: next(looks) < dies_after)
         with mock.patch.object(scenarios_hard, "killed", return_value=hit), \
                 mock.patch.object(scenarios_hard, "available_mib", side_effect=available), \
-                mock.patch("time.monotonic_ns", side_effect=clock):
-            return scenarios_hard.second_waits(world, first, second, 40)
+                mock.patch("time.monotonic", side_effect=lambda: now[0]):
+            return round(scenarios_hard.second_waits(world, SimpleNamespace(pid=1), second, 3), 3)
 
     def test_from_the_line(self):
-        self.assertEqual(self.waits([40, 30, 20, 10, 5]), 500)
+        self.assertEqual(self.waits([40, 30, 20, 10, 5, 12, 40]), 400)
+
+    def test_not_before_the_first_is_hit(self):
+        self.assertEqual(self.waits([20, 10, 5, 40, 40], hit=False, dies_after=4), 0)
 
     def test_above_the_line(self):
-        self.assertEqual(self.waits([40] * 5), 0)
+        self.assertEqual(self.waits([40] * 5, dies_after=4), 0)
 
     def test_never(self):
-        self.assertEqual(self.waits([40] * 10, dies_after=50), float("inf"))
+        self.assertEqual(self.waits([20] * 50), float("inf"))
 
 
 class AtWork(unittest.TestCase):
