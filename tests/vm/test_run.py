@@ -6,6 +6,7 @@ import importlib.machinery
 import importlib.util
 import io
 import os
+import subprocess
 import sys
 import time
 import unittest
@@ -208,6 +209,29 @@ class TestSummary(unittest.TestCase):
         told = {"id": "a", "subject": "none", "measures": {"kills_made": 1,
                                                            "processes_signalled": 4}}
         self.assertIn("kills 1, procs 4", vm_run.summary.line(told))
+
+
+class TestFreeze(unittest.TestCase):
+
+    def test_the_process_stands_still_and_goes_on(self):
+        vm = object.__new__(vm_run.machine.Machine)
+        with subprocess.Popen(["sleep", "60"]) as vm.qemu:
+            def state():
+                with open(f"/proc/{vm.qemu.pid}/stat", encoding="ascii") as f:
+                    return f.read().rpartition(")")[2].split()[0]
+
+            def until(*states):
+                end = time.monotonic() + 10
+                while state() not in states and time.monotonic() < end:
+                    pass
+                return state()
+
+            seen = []
+            with mock.patch.object(time, "sleep", lambda _: seen.append(until("T"))):
+                vm.freeze(20)
+            self.assertEqual(seen, ["T"])
+            self.assertIn(until("S", "R"), ("S", "R"))
+            vm.qemu.kill()
 
 
 class TestBinary(unittest.TestCase):
