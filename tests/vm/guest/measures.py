@@ -88,7 +88,7 @@ def is_of_interest(shot):
 
 def trust(dump):
     """How far the rest can be believed. trace_lost: events overwritten (counts are lower bounds);
-    log_lost likewise; samples_full: the end of the run was not sampled any more. The sampler has a realtime priority and locked memory, so where it came
+    log_lost likewise; samples_full: the end of the run was not sampled. The sampler has a realtime priority and locked memory, so where it came
     20 ms late or more, its CPU did not run it: most likely the host was busy, or the kernel held
     the CPU (which it seldom does for so long). sampler_gaps_ms: all such time; paused_ms: that in
     gaps of 500 ms and more, in which the machine as a whole is taken to have stood still.
