@@ -8,15 +8,12 @@
 #include <time.h>
 
 #include "daemon_say.h"
+#include "daemon_wait.h"
 
 #define PREPARE_FRESH_NS NS_PER_SEC /* older preparations are not trusted at the kill */
 #define PREPARE_PAUSE_NS (250 * NS_PER_MS)
 #define SCAN_SHARE 10 /* scans may take a tenth of the time */
-#define OOM_KILL_HOLD_NS (250 * NS_PER_MS)
-#define OOM_KILL_AGAIN_NS (10 * NS_PER_SEC)
-#define EXHAUSTED_TOO_SOON_NS (100 * NS_PER_MS) /* what cannot wait for anybody's exit */
 #define PEERS_EVERY_NS (60 * NS_PER_SEC)
-#define IN_FLIGHT_STEP_NS (10 * NS_PER_MS)
 #define IN_VAIN_PAUSE_NS (100 * NS_PER_MS) /* nobody to kill, or no means to: when to look again */
 
 /* ---- sense ---- */
@@ -66,15 +63,13 @@ static void judge(struct daemon *d, int64_t now_ns) {
 }
 
 static void select_victims(struct daemon *d, int64_t now_ns) {
-        uint64_t min_free = d->config.min_free_bytes;
-
         d->input = (struct select_input){
                 .table = &d->table,
                 .groups = &d->groups,
                 .memory = &d->memory,
                 .rules = &d->config.rules,
                 .only_cgroup = d->config.only_cgroup,
-                .min_free_bytes = min_free ? min_free : select_min_free(d->memory.base),
+                .min_free_bytes = daemon_min_free_bytes(d),
                 .need_bytes = d->verdict.need_bytes,
                 .desperate = d->verdict.desperate,
                 .discount = d->domain.discount,
@@ -95,10 +90,6 @@ bool daemon_spares(void *userdata, size_t index) {
         return victim_member_reason(&d->input, &d->table.process[index]) != CANDIDATE_ELIGIBLE;
 }
 
-static uint64_t min_free_bytes(const struct daemon *d) {
-        return d->config.min_free_bytes ? d->config.min_free_bytes : select_min_free(d->memory.base);
-}
-
 /* Nothing is known of anybody: not who, and not why not. */
 static void forget_snapshot(struct daemon *d) {
         d->table.n = d->groups.n_groups = 0;
@@ -111,7 +102,7 @@ static void scan_and_select(struct daemon *d, uint64_t small_bytes, bool everyon
         d->table.small_bytes = small_bytes;
         d->table.swapped_bytes = sub_floor(d->memory.swap_total, d->memory.swap_free);
         if (process_table_scan(&d->table, now_ns) == 0 &&
-            mm_group_build(&d->groups, &d->table, min_free_bytes(d), everyone) == 0) {
+            mm_group_build(&d->groups, &d->table, daemon_min_free_bytes(d), everyone) == 0) {
                 for (size_t i = 0; i < d->groups.n_members && d->config.rules.descendants; i++)
                         process_table_detail_ancestors(&d->table, d->groups.member[i]);
                 select_victims(d, now_ns);
@@ -126,7 +117,7 @@ static void snapshot(struct daemon *d, bool everyone, int64_t now_ns) {
         int64_t start_ns = d->kernel->monotonic_ns(d->kernel);
 
         d->prepared = false;
-        scan_and_select(d, everyone ? 0 : min_free_bytes(d) / MM_SMALL_PART, everyone, now_ns);
+        scan_and_select(d, everyone ? 0 : daemon_min_free_bytes(d) / MM_SMALL_PART, everyone, now_ns);
         if (d->ranking.n_eligible == 0 && !everyone)
                 scan_and_select(d, 0, everyone, now_ns);
         d->look_took_ns = d->kernel->monotonic_ns(d->kernel) - start_ns;
@@ -170,7 +161,7 @@ static bool refresh_prepared(struct daemon *d, int64_t now_ns) {
         if (!d->prepared || now_ns - d->prepared_ns > PREPARE_FRESH_NS ||
             held_files_refresh(&d->held, &d->table, &d->groups) < 0)
                 return false;
-        if (rest_bytes(d) - d->prepared_rest_bytes > (int64_t)min_free_bytes(d))
+        if (rest_bytes(d) - d->prepared_rest_bytes > (int64_t)daemon_min_free_bytes(d))
                 return false;
         select_victims(d, now_ns);
         return d->ranking.n_eligible > 0 && d->ranking.candidate[0].kin == 0 &&
@@ -283,7 +274,7 @@ static bool adopt(struct daemon *d, int64_t now_ns) {
                 const struct mm_group *g = &d->groups.group[c->group];
 
                 if (!g->dying || c->kin != 0 || g->freed_bytes < d->verdict.need_bytes ||
-                    g->freed_bytes < min_free_bytes(d) || c->reason == CANDIDATE_SPENT ||
+                    g->freed_bytes < daemon_min_free_bytes(d) || c->reason == CANDIDATE_SPENT ||
                     c->reason == CANDIDATE_OUT_OF_SCOPE ||
                     kill_adoption_tried(&d->domain, &d->table.process[g->leader]))
                         continue;
@@ -296,54 +287,6 @@ static bool adopt(struct daemon *d, int64_t now_ns) {
         return false;
 }
 
-/* Past exit_mm() a process shows no memory any more, though all of it may still be on its way: 50
- * ms for a GB, and far more without a CPU. How much cannot be known, so this holds for as long as
- * somebody is seen there, but not longer than the kernel's own kills do: small ones come and go
- * at any time. */
-static bool held_by_exit(struct daemon *d, bool fresh, int64_t now_ns) {
-        bool seen = false;
-
-        if (now_ns - d->exit_held_since_ns >= OOM_KILL_AGAIN_NS) {
-                d->exit_held_since_ns = now_ns;
-                d->exit_held_ns = 0;
-        }
-        if (d->options.force || d->exit_held_ns >= OOM_KILL_HOLD_NS ||
-            d->verdict.exhausted_in_ns < EXHAUSTED_TOO_SOON_NS)
-                return false;
-        for (size_t i = 0; i < d->table.n && !seen; i++) {
-                const struct process *p = &d->table.process[i];
-
-                if (!fresh && !(p->flags & PROCESS_GONE)) /* known from before; who is held is marked as read now */
-                        continue;
-                /* A v1 hierarchy shows whoever is exiting in its root: with a scope it cannot be adopted. */
-                seen = process_is_leaving(p) || (d->config.only_cgroup && (p->flags & PROCESS_EXITING));
-        }
-        if (!seen)
-                return false;
-        d->exit_held_ns += IN_FLIGHT_STEP_NS;
-        d->decide_not_before_ns = now_ns + IN_FLIGHT_STEP_NS;
-        return true;
-}
-
-/* The kernel has just chosen itself (or a memcg has: the counter does not tell): its victim's
- * memory may be on the way. Once in 10 s, or a crash-looping container would silence us. */
-static bool held_by_kernel_kill(struct daemon *d, int64_t now_ns) {
-        uint64_t kills;
-        bool stepped;
-
-        if (d->verdict.level >= LEVEL_TERM)
-                memory_status_read_counters(&d->reader, now_ns, &d->memory);
-        kills = d->memory.counters.oom_kill;
-        stepped = d->oom_kills_known && kills > d->oom_kills_seen;
-        d->oom_kills_seen = MAX_OF(d->oom_kills_seen, kills); /* 0 when vmstat cannot be read */
-        d->oom_kills_known = true;
-        if (stepped && now_ns >= d->hold_again_ns) {
-                d->hold_until_ns = now_ns + OOM_KILL_HOLD_NS;
-                d->hold_again_ns = now_ns + OOM_KILL_AGAIN_NS;
-        }
-        return now_ns < d->hold_until_ns;
-}
-
 static void decide(struct daemon *d, bool override, int64_t now_ns) {
         if (now_ns < d->decide_not_before_ns)
                 return;
@@ -352,18 +295,20 @@ static void decide(struct daemon *d, bool override, int64_t now_ns) {
                 pause_decisions(d, now_ns);
                 return;
         }
-        if (refresh_prepared(d, now_ns)) {
+        bool fresh = !refresh_prepared(d, now_ns);
+        if (fresh)
+                snapshot(d, false, now_ns);
+        else {
                 d->opens_saved++;
                 d->look_took_ns = 0;
-        } else
-                snapshot(d, false, now_ns);
+        }
         /* No descriptors, no memory: who could not be read may be the largest. */
-        if (d->look_took_ns > 0 && d->table.unreadable > d->unreadable && !d->verdict.desperate) {
+        if (fresh && d->table.unreadable > d->unreadable && !d->verdict.desperate) {
                 pause_decisions(d, now_ns);
                 daemon_say_nobody(d, now_ns);
                 return;
         }
-        if (!override && (adopt(d, now_ns) || held_by_exit(d, d->look_took_ns > 0, now_ns)))
+        if (!override && (adopt(d, now_ns) || daemon_waits_for_exit(d, fresh, now_ns)))
                 return;
         if (d->ranking.n_eligible > 0) {
                 shoot(d, &d->ranking.candidate[0], override, now_ns);
@@ -387,7 +332,7 @@ static void ask_to_end(struct daemon *d, int64_t now_ns) {
 
 static void act(struct daemon *d, int64_t now_ns) {
         size_t in_flight;
-        bool held = held_by_kernel_kill(d, now_ns);
+        bool held = daemon_waits_for_kernel_kill(d, now_ns);
 
         kill_domain_step(&d->domain, &d->memory, &d->verdict, now_ns);
         in_flight = kill_slots_taken(&d->domain);
@@ -474,7 +419,7 @@ int64_t daemon_tick(struct daemon *d, int64_t now_ns) {
         if (d->again)
                 sleep_ns = 0;
         else if (d->verdict.level >= LEVEL_KILL && !kill_in_flight(&d->domain)) /* nobody was to be had */
-                sleep_ns = MAX_OF(IN_FLIGHT_STEP_NS, MIN_OF(d->decide_not_before_ns - now_ns, IN_VAIN_PAUSE_NS));
+                sleep_ns = MAX_OF(WAIT_STEP_NS, MIN_OF(d->decide_not_before_ns - now_ns, IN_VAIN_PAUSE_NS));
         d->due_ns = now_ns + sleep_ns;
         return sleep_ns;
 }

@@ -16,6 +16,11 @@ struct daemon_options {
         unsigned cpus;
 };
 
+/* Of ten seconds, how much was spent on waiting for something. */
+struct daemon_patience {
+        int64_t since_ns, spent_ns;
+};
+
 struct daemon {
         struct kernel *kernel; /* the real one: what is read */
         struct kernel dry;     /* what acts in a dry run */
@@ -58,9 +63,9 @@ struct daemon {
         size_t unreadable;    /* processes that may not be read even when calm */
         bool prepared;
         int64_t prepared_ns;
-        int64_t prepared_rest_bytes;              /* anonymous memory of everybody who is not held */
-        int64_t hold_until_ns, hold_again_ns;     /* a kernel OOM kill was seen */
-        int64_t exit_held_since_ns, exit_held_ns; /* of these ten seconds, spent on exits in progress */
+        int64_t prepared_rest_bytes;          /* anonymous memory of everybody who is not held */
+        int64_t hold_until_ns, hold_again_ns; /* a kernel OOM kill was seen */
+        struct daemon_patience exits;         /* in progress */
         uint64_t oom_kills_seen;
         bool oom_kills_known;
         int64_t released_ns; /* the last session that had fired ended: an older reading calls for no other */

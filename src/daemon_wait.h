@@ -1,0 +1,18 @@
+/* What the tick holds its fire for: between daemon.c, which acts, and the snapshot it is about
+ * to act on. Nobody else includes this. */
+#pragma once
+
+#include "daemon.h"
+
+#define WAIT_STEP_NS (10 * NS_PER_MS) /* until the next look */
+
+/* MinFree=, or what it is for this machine. */
+uint64_t daemon_min_free_bytes(const struct daemon *d);
+
+/* Whether the decision is put off, and then until when. fresh: by a snapshot of this tick, not by
+ * the held files alone. */
+
+/* The kernel has just killed somebody. */
+bool daemon_waits_for_kernel_kill(struct daemon *d, int64_t now_ns);
+/* Somebody's memory may be on its way. */
+bool daemon_waits_for_exit(struct daemon *d, bool fresh, int64_t now_ns);
