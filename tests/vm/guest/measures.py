@@ -88,11 +88,12 @@ def is_of_interest(shot):
 
 def trust(dump):
     """How far the rest can be believed. trace_lost: events overwritten (counts are lower bounds);
-    log_lost likewise; samples_full: the end of the run was not sampled. The sampler has a realtime priority and locked memory, so where it came
-    20 ms late or more, its CPU did not run it: most likely the host was busy, or the kernel held
-    the CPU (which it seldom does for so long). sampler_gaps_ms: all such time; paused_ms: that in
-    gaps of 500 ms and more, in which the machine as a whole is taken to have stood still.
-    An entry whose gaps are many says little about times, and as much as any about kills."""
+    log_lost likewise; samples_full: the end of the run was not sampled. The sampler has a realtime
+    priority and locked memory, so where it came 20 ms late or more, its CPU did not run it: most
+    likely the host was busy, or the kernel held the CPU (which it seldom does for so long).
+    sampler_gaps_ms: all such time; paused_ms: that in gaps of 500 ms and more, in which the machine
+    as a whole is taken to have stood still. An entry whose gaps are many says little about times,
+    and as much as any about kills."""
     meta = dump.meta
     return {"traced": bool(meta.get("trace")) and bool(dump.events),
             "trace_lost": meta.get("trace_lost", 0), "log_lost": meta.get("log_lost", 0),
