@@ -322,12 +322,19 @@ static void decide(struct daemon *d, bool override, int64_t now_ns) {
 /* At the term level (never reached by thrashing) only the best may be asked to end, and only if it is of a kind that
  * understands it; otherwise nothing happens before the kill level. */
 static void ask_to_end(struct daemon *d, int64_t now_ns) {
-        bool known = prepare(d, now_ns) || refresh_prepared(d, now_ns);
+        bool fresh = prepare(d, now_ns);
 
-        if (known && d->ranking.n_eligible > 0 && terminable(d, &d->ranking.candidate[0]))
-                shoot(d, &d->ranking.candidate[0], false, now_ns);
-        else
+        if ((!fresh && !refresh_prepared(d, now_ns)) || d->ranking.n_eligible == 0 ||
+            !terminable(d, &d->ranking.candidate[0])) {
                 d->finished = d->options.once && d->options.force; /* nothing would ever follow */
+                return;
+        }
+        if (daemon_waits_for_exit(d, fresh, now_ns)) {
+                d->prepared = false;
+                d->prepare_not_before_ns = d->decide_not_before_ns;
+                return;
+        }
+        shoot(d, &d->ranking.candidate[0], false, now_ns);
 }
 
 static void act(struct daemon *d, int64_t now_ns) {
