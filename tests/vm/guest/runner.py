@@ -52,10 +52,11 @@ def main_pids():
 class Meter:
     """vm_meter for the length of one scenario, its heartbeat an item like the others."""
 
-    def __init__(self, daemon_cgroup):
+    def __init__(self, daemon_cgroup, small_heartbeat=False):
         shutil.rmtree(METER_DIR, ignore_errors=True)
         os.makedirs(HEARTBEAT, exist_ok=True)
         watch = ["--watch-cgroup", daemon_cgroup] if daemon_cgroup else []
+        watch += ["--small-heartbeat"] if small_heartbeat else []
         self.process = subprocess.Popen(
             ["/usr/local/bin/vm_meter", "--dir", METER_DIR, "--heartbeat-cgroup", HEARTBEAT,
              *watch], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE)
@@ -136,7 +137,8 @@ class Entry:
         self.pid = self.subject.pid()
         self.world = World(self.plan["subject"], say, self.timeout, self.scenario.need,
                            self.subject.pid)
-        self.meter = Meter(cgroup_of(self.pid))
+        self.meter = Meter(cgroup_of(self.pid),
+                           getattr(self.scenario, "small_heartbeat", False))
         self.world.items.append(self.meter.heartbeat())
         self.world.watcher.add(self.world.items[0])
         self.seen["core"] = main_pids()
