@@ -195,19 +195,22 @@ def pressure(dump):
 
 
 def stalls(dump):
-    """How late the heartbeat was done with its 20 ms beat (wake-up, 8 MiB of its own memory, a
-    part of a file mapping), less the time in which the machine as a whole stood still (paused_ms).
+    """How late the heartbeat was done with its 20 ms beat (wake-up, hot, fresh and cold memory of
+    its own, a file, once a second a program), less the time in which the machine as a whole stood
+    still (paused_ms).
     worst_stall_ms, stall_p99_ms; stall_over_100ms_total_ms: the sum of all latenesses above
     100 ms; beats that a late one overran are in it, not beside it. worst_stall_net_ms: less all
     gaps of the sampler (see trust): what is left is hardly the host's doing; it flatters where one
     CPU was held up and the heartbeat had the other. worst_stall_low_ms: like worst_stall_ms, of the
     beats between the first low sample and 1 s after the last, so that what the scenario's own start
     cost is not in it; None where it was never low. A beat that was never done is as late as the
-    end of the run. None without a heartbeat. A busy CPU delays it as much as memory does: compare
+    end of the run. heartbeat_refused: fresh pages and programs that were not to be had. None
+    without a heartbeat. A busy CPU delays it as much as memory does: compare
     with a calm run of the same guest."""
     if not dump.beats:
         return dict.fromkeys(("worst_stall_ms", "worst_stall_net_ms", "worst_stall_low_ms",
-                              "stall_p99_ms", "stall_over_100ms_total_ms", "heartbeat_alive"))
+                              "stall_p99_ms", "stall_over_100ms_total_ms", "heartbeat_refused",
+                              "heartbeat_alive"))
     late = lateness(dump, dump.beats, PAUSE_NS)
     low = [sample.ns for sample in dump.samples if is_low(sample, dump.total_kb)]
     short = [beat for beat in dump.beats if low and beat.ns + beat.late_ns >= low[0]
@@ -217,6 +220,7 @@ def stalls(dump):
             "worst_stall_low_ms": max(lateness(dump, short, PAUSE_NS), default=None),
             "stall_p99_ms": late[(len(late) - 1) * 99 // 100],
             "stall_over_100ms_total_ms": round(sum(x for x in late if x > LONG_STALL_MS), 1),
+            "heartbeat_refused": dump.meta.get("heartbeat", {}).get("refused"),
             "heartbeat_alive": dump.meta.get("heartbeat", {}).get("alive")}
 
 
