@@ -156,7 +156,8 @@ static bool prepare(struct daemon *d, int64_t now_ns) {
 }
 
 /* Whether the choice may be made among those that are held, with their sizes read again by
- * pread: fresh enough, nobody exec'ed, and everybody else has not grown by what would matter. */
+ * pread: fresh enough, nobody exec'ed, everybody else has not grown by what would matter, and
+ * nobody larger was passed over for what may be over by now. */
 static bool refresh_prepared(struct daemon *d, int64_t now_ns) {
         if (!d->prepared || now_ns - d->prepared_ns > PREPARE_FRESH_NS ||
             held_files_refresh(&d->held, &d->table, &d->groups) < 0)
@@ -164,7 +165,7 @@ static bool refresh_prepared(struct daemon *d, int64_t now_ns) {
         if (rest_bytes(d) - d->prepared_rest_bytes > (int64_t)daemon_min_free_bytes(d))
                 return false;
         select_victims(d, now_ns);
-        return d->ranking.n_eligible > 0 && d->ranking.candidate[0].kin == 0 &&
+        return d->ranking.n_eligible > 0 && !daemon_passed_over_for_a_moment(d) && d->ranking.candidate[0].kin == 0 &&
                held_files_cover(&d->held, &d->table, &d->groups, d->ranking.candidate[0].group);
 }
 
@@ -308,7 +309,8 @@ static void decide(struct daemon *d, bool override, int64_t now_ns) {
                 daemon_say_nobody(d, now_ns);
                 return;
         }
-        if (!override && (adopt(d, now_ns) || daemon_waits_for_exit(d, fresh, now_ns)))
+        if (!override && (adopt(d, now_ns) || daemon_waits_for_exit(d, fresh, now_ns) ||
+                          daemon_waits_for_the_passed_over(d, now_ns)))
                 return;
         if (d->ranking.n_eligible > 0) {
                 shoot(d, &d->ranking.candidate[0], override, now_ns);
@@ -329,7 +331,7 @@ static void ask_to_end(struct daemon *d, int64_t now_ns) {
                 d->finished = d->options.once && d->options.force; /* nothing would ever follow */
                 return;
         }
-        if (daemon_waits_for_exit(d, fresh, now_ns)) {
+        if (daemon_waits_for_exit(d, fresh, now_ns) || daemon_waits_for_the_passed_over(d, now_ns)) {
                 d->prepared = false;
                 d->prepare_not_before_ns = d->decide_not_before_ns;
                 return;

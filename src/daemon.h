@@ -66,6 +66,7 @@ struct daemon {
         int64_t prepared_rest_bytes;          /* anonymous memory of everybody who is not held */
         int64_t hold_until_ns, hold_again_ns; /* a kernel OOM kill was seen */
         struct daemon_patience exits;         /* in progress */
+        struct daemon_patience passed_over;   /* larger than the choice, for what may be over in a moment */
         uint64_t oom_kills_seen;
         bool oom_kills_known;
         int64_t released_ns; /* the last session that had fired ended: an older reading calls for no other */

@@ -1,11 +1,13 @@
-/* Reasons to hold the fire for a moment: memory may be on its way without a kill. In: the last
- * snapshot, the kernel's counters. Out: whether to wait, and until when. What must never happen
- * here: a wait without a bound, or one that memory running out does not end. */
+/* Reasons to hold the fire for a moment: memory may be on its way without a kill, or the next look
+ * may tell better who is to die. In: the last snapshot and ranking, the kernel's counters. Out:
+ * whether to wait, and until when. What must never happen here: a wait without a bound, or one
+ * that memory running out does not end. */
 #include "daemon_wait.h"
 
 #define WAIT_AGAIN_NS (10 * NS_PER_SEC) /* each reason's time is for so long */
 #define OOM_KILL_HOLD_NS (250 * NS_PER_MS)
 #define EXIT_HOLD_NS OOM_KILL_HOLD_NS
+#define PASSED_OVER_HOLD_NS (3 * WAIT_STEP_NS)  /* from fork to exec it is 1 ms or two */
 #define EXHAUSTED_TOO_SOON_NS (100 * NS_PER_MS) /* what cannot wait for anybody */
 
 uint64_t daemon_min_free_bytes(const struct daemon *d) {
@@ -46,6 +48,45 @@ static bool somebody_is_leaving(const struct daemon *d, bool fresh) {
  * somebody is seen there, but not longer than the kernel's own kills do. */
 bool daemon_waits_for_exit(struct daemon *d, bool fresh, int64_t now_ns) {
         return can_wait(d) && somebody_is_leaving(d, fresh) && take_step(d, &d->exits, EXIT_HOLD_NS, now_ns);
+}
+
+static bool is_eligible_as_one(const struct daemon *d, uint32_t kin) {
+        for (size_t i = 0; i < d->ranking.n_eligible; i++)
+                if (d->ranking.candidate[i].kin == kin)
+                        return true;
+        return false;
+}
+
+/* Another process is why it may not die, and that one may be about to exec: a vforked child that
+ * looks like a protected sharer, or a fork that may not die and still has all of its memory. */
+static bool is_forbidden_by_another(const struct daemon *d, const struct candidate *c) {
+        const struct mm_group *g = &d->groups.group[c->group];
+
+        switch (c->reason) {
+        case CANDIDATE_ADJ_NEVER:
+        case CANDIDATE_RULE_NEVER:
+        case CANDIDATE_GONE:
+                return g->n_members > 1;
+        case CANDIDATE_FUTILE:
+                return g->kin > 0 && d->groups.kin[g->kin].fork_family && !is_eligible_as_one(d, g->kin);
+        default:
+                return false;
+        }
+}
+
+bool daemon_passed_over_for_a_moment(const struct daemon *d) {
+        const struct ranking *r = &d->ranking;
+
+        for (size_t i = r->n_eligible; i < r->n && r->n_eligible > 0; i++)
+                if (d->groups.group[r->candidate[i].group].freed_bytes > r->candidate[0].freed_bytes &&
+                    is_forbidden_by_another(d, &r->candidate[i]))
+                        return true;
+        return false;
+}
+
+bool daemon_waits_for_the_passed_over(struct daemon *d, int64_t now_ns) {
+        return can_wait(d) && daemon_passed_over_for_a_moment(d) &&
+               take_step(d, &d->passed_over, PASSED_OVER_HOLD_NS, now_ns);
 }
 
 /* The kernel has just chosen itself (or a memcg has: the counter does not tell): its victim's

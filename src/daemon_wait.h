@@ -16,3 +16,7 @@ uint64_t daemon_min_free_bytes(const struct daemon *d);
 bool daemon_waits_for_kernel_kill(struct daemon *d, int64_t now_ns);
 /* Somebody's memory may be on its way. */
 bool daemon_waits_for_exit(struct daemon *d, bool fresh, int64_t now_ns);
+/* Somebody larger than the choice is passed over for what may be over in a moment: a snapshot
+ * from before tells nothing of that. */
+bool daemon_passed_over_for_a_moment(const struct daemon *d);
+bool daemon_waits_for_the_passed_over(struct daemon *d, int64_t now_ns);
