@@ -247,7 +247,7 @@ def guest_paused(w):
     Wrong would be to take the time that passed on the outside for stall: nobody may die for
     a host's pause. By the monitor the guest's monotonic clock stands still as well, so that
     only the battery clock has moved; without it, 20 s are missing between two ticks, and the
-    kernel counts them as stall of whoever was waiting just then.
+    kernel may count them as stall of whoever was waiting just then.
     """
     bursts = Bursts(w)
     bursts.burst(lambda: w.expect(w.ask_pause(10), "the guest was paused"))
