@@ -18,6 +18,7 @@ DEFAULTS = {
     "timeout": 60,          # seconds
     "calm_s": 2,            # quiet seconds that still count, after the scenario
     "unreleased_ok": False,  # a kill may end without the memory's coming back
+    "small_heartbeat": False,  # not worth a kill either, but it feels no swap
     "image": "base",        # "full" where it needs PostgreSQL, gcc and the like
 }
 PAST_DEADLINE_S = 12        # calm_s where a victim is stuck: what happens when its 10 s are over

@@ -30,7 +30,8 @@ def fill_tmpfs(where, wanted_mib):
     return correct
 
 
-@scenario("tmpfs-full", sets=("short", "all", "compare"), nobody=True, timeout=110)
+@scenario("tmpfs-full", sets=("short", "all", "compare"), nobody=True, timeout=110,
+          small_heartbeat=True)
 def tmpfs_full_small(w):
     """Files in a tmpfs hold the memory, and nobody who could die holds any worth a death.
 
