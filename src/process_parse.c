@@ -274,7 +274,7 @@ int process_parse_statm(const char *buf, size_t len, struct process *p) {
 
 /* Field number → where it goes. The numbers are those of proc(5). */
 int process_parse_stat(const char *buf, size_t len, struct process *p) {
-        uint64_t flags = 0, end_code = 0, end_data = 0, start_time = 0;
+        uint64_t flags = 0, end_code = 0, end_data = 0, start_time = 0, resident_pages = 0;
         struct mm_print print = {0};
         struct view rest, word;
         const char *name_end;
@@ -288,6 +288,7 @@ int process_parse_stat(const char *buf, size_t len, struct process *p) {
         for (unsigned field = 3; field <= 48; field++) {
                 uint64_t *to = field == 9    ? &flags
                                : field == 22 ? &start_time
+                               : field == 24 ? &resident_pages
                                : field == 26 ? &print.start_code
                                : field == 27 ? &end_code
                                : field == 28 ? &print.start_stack
@@ -309,6 +310,7 @@ int process_parse_stat(const char *buf, size_t len, struct process *p) {
         if (flags & PF_KTHREAD)
                 p->flags |= PROCESS_KTHREAD;
         p->start_time = start_time;
+        p->resident_bytes = resident_pages * (uint64_t)sysconf(_SC_PAGESIZE);
         p->print = print;
         p->code_bytes = sub_floor(end_code, print.start_code);
         p->data_bytes = sub_floor(end_data, print.start_data);

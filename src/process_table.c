@@ -16,7 +16,8 @@
 #define TEXT_PER_PROCESS 128 /* two cgroup paths and an exe: only the short list has them */
 #define TEXT_MIN (64 * KIB)
 #define PIDS_AT_ONCE 512
-#define ANCESTORS_MAX 64 /* a table read while processes come and go may hold a loop */
+#define GHOST_MIN_BYTES (8 * MIB) /* the least MinFree: smaller ones mislead nobody */
+#define ANCESTORS_MAX 64          /* a table read while processes come and go may hold a loop */
 
 _Static_assert(sizeof(struct process) <= SORT_ELEMENT_MAX, "sort_heap() must be able to move a process");
 
@@ -198,6 +199,23 @@ int process_table_complete(struct process_table *t, size_t index) {
         return r < 0 ? failed(t, p, r) : 0;
 }
 
+/* Who had far more in stage one has exec'ed since: those sizes are of the mm that it has left. stat's
+ * figure is the rougher one on many CPUs, which only costs a second look. */
+static bool is_ghost(const struct process *p) {
+        uint64_t seen = p->anon_bytes + p->file_bytes + p->shmem_bytes;
+
+        return p->resident_bytes < seen / 2 && seen >= GHOST_MIN_BYTES;
+}
+
+static int detail_mm(const struct process_source *src, struct process *p) {
+        int r = process_read_stage_two(src, p);
+
+        if (r < 0 || !is_ghost(p))
+                return r;
+        r = process_read_stage_one(src, p->pid, p);
+        return r < 0 ? r : process_read_stage_two(src, p);
+}
+
 int process_table_detail(struct process_table *t, size_t index) {
         struct process_source src = table_source(t);
         struct process *p = &t->process[index], q;
@@ -208,7 +226,7 @@ int process_table_detail(struct process_table *t, size_t index) {
                 return r;
 
         q = *p;
-        r = process_read_stage_two(&src, &q);
+        r = detail_mm(&src, &q);
         if (r == 0)
                 r = detail_cgroups(t, &q);
         if (r == 0 && t->want_exe)

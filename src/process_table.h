@@ -50,6 +50,7 @@ struct process {
         /* stage two; zero before PROCESS_DETAILED */
         uint64_t start_time; /* stat field 22, clock ticks since boot; survives exec */
         struct mm_print print;
+        uint64_t resident_bytes;         /* stat field 24, of the mm that the fingerprint is of */
         uint64_t code_bytes, data_bytes; /* end_code − start_code, end_data − start_data: the shape of an executable */
         int16_t adj;                     /* oom_score_adj */
         bool oom_score_zero; /* oom_score is 0: the kernel would not choose it (−1000, in vfork, no mm, reaped) */

@@ -186,6 +186,7 @@ START_TEST(stat_tells_start_and_fingerprint) {
 
         ck_assert_int_eq(parse_stat("6278 (cat) " STAT_FROM_STATE("4194304"), &p), 0);
         ck_assert_uint_eq(p.start_time, 96115);
+        ck_assert_uint_eq(p.resident_bytes, 409 * (uint64_t)sysconf(_SC_PAGESIZE));
         ck_assert_uint_eq(p.print.start_code, 93904235773952);
         ck_assert_uint_eq(p.print.start_stack, 140727537884080);
         ck_assert_uint_eq(p.print.start_data, 93904235809840);

@@ -619,6 +619,29 @@ START_TEST(an_mm_that_went_between_the_stages_is_seen) {
 }
 END_TEST
 
+/* A vforked child between its two looks: it had its parent's 2 GiB and has none of them. */
+START_TEST(an_exec_between_the_stages_leaves_no_ghost) {
+        struct scripted_process *parent, *child;
+        static char file[] = "stat";
+
+        start(16);
+        parent = scripted_spawn(&sk, 10, 1, "leak", 2 * GIB);
+        child = scripted_share(&sk, 11, parent, "leak");
+        scan();
+        ck_assert_uint_eq(get(11)->anon_bytes, 2 * GIB);
+        child->on_open = exec_on_open;
+        child->userdata = file;
+        ck_assert_int_eq(process_table_detail(&table, index_of(11)), 0);
+        ck_assert_uint_eq(get(11)->anon_bytes, child->mm->anon_bytes);
+        ck_assert_uint_lt(get(11)->anon_bytes, GIB);
+        ck_assert_uint_eq(get(11)->print.start_stack, child->mm->start_stack);
+        ck_assert(get(11)->flags & PROCESS_DETAILED);
+        assert_view(process_unit_cgroup(&table, get(11)), "/");
+        ck_assert_int_eq(process_table_detail(&table, index_of(10)), 0);
+        ck_assert_uint_eq(get(10)->anon_bytes, 2 * GIB);
+}
+END_TEST
+
 START_TEST(ancestors_are_detailed_as_far_as_they_go) {
         start(16);
         scripted_spawn(&sk, 1, 0, "init", MIB);
@@ -741,6 +764,7 @@ int main(void) {
         tcase_add_test(two, unreadable_details_are_errors_and_no_guesses);
         tcase_add_test(two, an_unreadable_cgroup_is_unknown);
         tcase_add_test(two, an_mm_that_went_between_the_stages_is_seen);
+        tcase_add_test(two, an_exec_between_the_stages_leaves_no_ghost);
         tcase_add_test(two, ancestors_are_detailed_as_far_as_they_go);
         tcase_add_test(two, text_that_does_not_fit_is_counted);
         tcase_add_test(two, identity_survives_no_exec);
