@@ -3,6 +3,7 @@
  * and outcomes. Never here: a choice, an allocation after init, a wait. */
 #include "kill_internal.h"
 
+#define FLOOR_PART 200                /* of the base: so little is left that it cannot be seen to fall any more */
 #define TAKE_BACK_NS (20 * NS_PER_MS) /* an order no worker has taken by then is signalled by the loop */
 #define RETRY_FIRST_NS (5 * NS_PER_MS)
 #define RETRY_LAST_NS (200 * NS_PER_MS)
@@ -382,8 +383,9 @@ void kill_domain_step(struct kill_domain *d, const struct memory_status *memory,
 bool kill_override_allowed(const struct kill_domain *d, const struct memory_status *memory,
                            const struct pressure_verdict *verdict, int64_t now_ns) {
         bool nearly_gone = verdict->desperate || verdict->exhausted_in_ns < NS_PER_SEC;
+        bool at_floor = verdict->desperate && memory->available <= memory->base / FLOOR_PART;
 
-        if (kill_slots_taken(d) != 1 || !nearly_gone || !verdict->falling)
+        if (kill_slots_taken(d) != 1 || !nearly_gone || !(verdict->falling || at_floor))
                 return false;
         for (size_t i = 0; i < SESSION_POOL; i++) {
                 const struct kill_session *s = &d->session[i];
@@ -392,7 +394,7 @@ bool kill_override_allowed(const struct kill_domain *d, const struct memory_stat
                 if (session_in_flight(s->state))
                         return s->state >= SESSION_KILLING && !s->evidence && !gain_suffices(s) &&
                                now_ns - MAX_OF(s->signalled_ns, s->fired_ns) >= d->set.override_after_ns &&
-                               memory->available < s->before.available;
+                               (at_floor || memory->available < s->before.available);
         }
         return false;
 }

@@ -256,6 +256,26 @@ static struct kill_session *fire_second(pid_t pid) {
 }
 
 /* The second is reaped: what it gave back is not the first one's, though it would fit. */
+/* What is at its floor falls no further: a second leak had stood at 0 for seven seconds, and the
+ * kernel chose in our place. */
+START_TEST(an_override_does_not_wait_for_nothing_to_fall) {
+        struct pressure_verdict v = {.level = LEVEL_KILL, .desperate = true, .exhausted_in_ns = INT64_MAX};
+        struct memory_status now = {.base = 1000 * MIB, .available = 10 * MIB};
+        struct kill_session *s = &domain.session[0];
+
+        s->state = SESSION_REAPING;
+        s->expected_bytes = GIB;
+        s->before.available = 30 * MIB;
+        s->fired_ns = s->signalled_ns = sk.now_ns - 300 * MS;
+        ck_assert(!kill_override_allowed(&domain, &now, &v, sk.now_ns));
+        now.available = 5 * MIB;
+        ck_assert(kill_override_allowed(&domain, &now, &v, sk.now_ns));
+        s->before.available = MIB; /* and the first kill came no sooner */
+        ck_assert(kill_override_allowed(&domain, &now, &v, sk.now_ns));
+        s->state = SESSION_FREE;
+}
+END_TEST
+
 START_TEST(what_the_second_gives_back_does_not_release_the_first) {
         never_reaped(300);
         stuck(400);
@@ -538,6 +558,7 @@ static Suite *kill_slot_suite(void) {
         tc = tcase_create("two in flight");
         tcase_add_checked_fixture(tc, scene_setup, scene_teardown);
         tcase_add_loop_test(tc, the_conditions_of_an_override, 0, ELEMENTS(shortages));
+        tcase_add_test(tc, an_override_does_not_wait_for_nothing_to_fall);
         tcase_add_test(tc, what_the_second_gives_back_does_not_release_the_first);
         tcase_add_test(tc, what_the_first_gives_back_does_not_release_the_second);
         tcase_add_test(tc, who_gave_nothing_back_takes_no_credit);
