@@ -4,6 +4,8 @@
  * that memory running out does not end. */
 #include "daemon_wait.h"
 
+#include <unistd.h>
+
 #define WAIT_AGAIN_NS (10 * NS_PER_SEC) /* each reason's time is for so long */
 #define OOM_KILL_HOLD_NS (250 * NS_PER_MS)
 #define EXIT_HOLD_NS OOM_KILL_HOLD_NS
@@ -43,11 +45,33 @@ static bool somebody_is_leaving(const struct daemon *d, bool fresh) {
         return seen;
 }
 
+/* The kernel keeps these counters per CPU and adds them up now and then: RssAnon of each process by
+ * max(32, 2 × CPUs) pages (percpu_counter_batch, 6.2 to 6.16), AnonPages by 125 (calculate_normal_threshold()). */
+static uint64_t counting_error_bytes(const struct daemon *d) {
+        uint64_t cpus = MAX_OF(d->options.cpus, 1U), mms = 0;
+
+        for (size_t i = 0; i < d->table.n; i++)
+                mms += !(d->table.process[i].flags & (PROCESS_NO_MM | PROCESS_KTHREAD));
+        return (mms * MAX_OF(32, 2 * cpus) + 125) * cpus * (uint64_t)sysconf(_SC_PAGESIZE);
+}
+
+/* Each mapped page is in the RssAnon of everybody who maps it, and once in AnonPages: what is only
+ * there is mapped by an mm that nobody shows. An exec tears it down, or who was reading its files
+ * when its process exited. */
+static bool memory_is_nobodys(const struct daemon *d) {
+        uint64_t seen = d->table.anon_sum_bytes + counting_error_bytes(d);
+
+        return d->ranking.n_eligible > 0 && d->table.n_skip == 0 &&
+               sub_floor(d->memory.anon_mapped, seen) >=
+                       MAX_OF(daemon_min_free_bytes(d), d->ranking.candidate[0].freed_bytes / 2);
+}
+
 /* Past exit_mm() a process shows no memory any more, though all of it may still be on its way: 50
  * ms for a GB, and far more without a CPU. How much cannot be known, so this holds for as long as
  * somebody is seen there, but not longer than the kernel's own kills do. */
 bool daemon_waits_for_exit(struct daemon *d, bool fresh, int64_t now_ns) {
-        return can_wait(d) && somebody_is_leaving(d, fresh) && take_step(d, &d->exits, EXIT_HOLD_NS, now_ns);
+        return can_wait(d) && (somebody_is_leaving(d, fresh) || (fresh && memory_is_nobodys(d))) &&
+               take_step(d, &d->exits, EXIT_HOLD_NS, now_ns);
 }
 
 static bool is_eligible_as_one(const struct daemon *d, uint32_t kin) {

@@ -30,6 +30,10 @@ static void leaves(struct scripted_process *p) {
 
 static int64_t start_ns;
 
+static size_t killed(void) {
+        return leak->sigkills + second->sigkills;
+}
+
 /* ---- an exit ---- */
 
 START_TEST(nobody_is_asked_to_end_beside_an_exit) {
@@ -55,6 +59,87 @@ START_TEST(an_exit_without_end_is_not_waited_for) {
         scene_start("");
         scene_go_on(4 * SEC);
         ck_assert_uint_eq(second->sigterms, 1);
+}
+END_TEST
+
+/* ---- memory that nobody shows ---- */
+
+/* The leak's is gone from its files and still mapped. */
+static void the_leak_execs_at(uint64_t bytes) {
+        scripted_exec(&sk, leak, "true", MIB);
+        sk.anon_mapped_bytes = 3 * GIB + 46 * MIB;
+        sk.available_bytes = bytes;
+}
+
+START_TEST(who_tears_down_in_an_exec_is_waited_for) {
+        crowd();
+        the_leak_execs_at(KILL_BYTES);
+        scene_start("");
+        scene_go_on(100 * MS);
+        ck_assert_uint_eq(sk.signals, 0);
+
+        sk.anon_mapped_bytes = 0;
+        sk.available_bytes = CALM_BYTES;
+        scene_go_on(SEC);
+        ck_assert_uint_eq(sk.signals, 0);
+}
+END_TEST
+
+START_TEST(also_where_a_choice_was_prepared) {
+        crowd();
+        sk.available_bytes = WARN_BYTES;
+        scene_start("");
+        scene_tick();
+        ck_assert(d.prepared);
+        scripted_run(&sk, 900 * MS);
+        the_leak_execs_at(KILL_BYTES);
+        scene_go_on(100 * MS);
+        ck_assert_uint_eq(sk.signals, 0);
+}
+END_TEST
+
+/* Counted in AnonPages by a kernel that we know nothing of. */
+START_TEST(what_stays_nobodys_is_waited_for_a_quarter_of_a_second) {
+        crowd();
+        the_leak_execs_at(KILL_BYTES);
+        scene_start("");
+        start_ns = sk.now_ns;
+        scene_go_on(SEC);
+        ck_assert_uint_eq(second->sigkills, 1);
+        ck_assert_int_ge(second->killed_ns - start_ns, 250 * MS);
+        ck_assert_int_le(second->killed_ns - start_ns, 300 * MS);
+
+        scripted_spawn(&sk, 310, 1, "third", GIB);
+        sk.anon_mapped_bytes += GIB;
+        sk.available_bytes = KILL_BYTES;
+        start_ns = sk.now_ns;
+        scene_go_on(SEC);
+        ck_assert_int_le(scripted_find(&sk, 310)->killed_ns - start_ns, 15 * MS); /* not again within ten seconds */
+}
+END_TEST
+
+START_TEST(less_than_half_of_a_victim_is_not_waited_for) {
+        crowd();
+        sk.anon_mapped_bytes = 4 * GIB; /* 1 GiB less 46 MiB of it is nobody's, and the leak has 2 */
+        sk.available_bytes = KILL_BYTES;
+        scene_start("");
+        start_ns = sk.now_ns;
+        scene_go_on(50 * MS);
+        ck_assert_uint_eq(leak->sigkills, 1);
+        ck_assert_int_le(leak->killed_ns - start_ns, 5 * MS);
+}
+END_TEST
+
+/* 64 CPUs: up to 32 MiB of each process in no sum. */
+START_TEST(what_a_kernel_has_not_counted_yet_is_not_waited_for) {
+        crowd();
+        second->mm->anon_bytes = leak->mm->anon_bytes = 260 * MIB;
+        sk.anon_mapped_bytes = 2 * 260 * MIB + 46 * MIB + 150 * MIB;
+        sk.available_bytes = KILL_BYTES;
+        scene_start("");
+        d.options.cpus = _i == 0 ? 64 : 2;
+        scene_go_on(8 * MS);
+        ck_assert_uint_eq(killed(), _i == 0 ? 1 : 0);
 }
 END_TEST
 
@@ -241,6 +326,11 @@ int main(void) {
 
         CASE(nobody_is_asked_to_end_beside_an_exit);
         CASE(an_exit_without_end_is_not_waited_for);
+        CASE(who_tears_down_in_an_exec_is_waited_for);
+        CASE(also_where_a_choice_was_prepared);
+        CASE(what_stays_nobodys_is_waited_for_a_quarter_of_a_second);
+        CASE(less_than_half_of_a_victim_is_not_waited_for);
+        LOOP(what_a_kernel_has_not_counted_yet_is_not_waited_for, 2);
         LOOP(a_child_on_its_way_to_exec_does_not_turn_the_choice, 2);
         LOOP(nor_does_a_fork_before_its_exec, 2);
         LOOP(nor_one_that_is_long_gone, 2);
