@@ -4,6 +4,7 @@
 #include "kill_internal.h"
 
 #define FLOOR_PART 200                /* of the base: so little is left that it cannot be seen to fall any more */
+#define FLOOR_GAIN_PART 16            /* of what is expected: a slow exit has shown more by then */
 #define TAKE_BACK_NS (20 * NS_PER_MS) /* an order no worker has taken by then is signalled by the loop */
 #define RETRY_FIRST_NS (5 * NS_PER_MS)
 #define RETRY_LAST_NS (200 * NS_PER_MS)
@@ -394,7 +395,8 @@ bool kill_override_allowed(const struct kill_domain *d, const struct memory_stat
                 if (session_in_flight(s->state))
                         return s->state >= SESSION_KILLING && !s->evidence && !gain_suffices(s) &&
                                now_ns - MAX_OF(s->signalled_ns, s->fired_ns) >= d->set.override_after_ns &&
-                               (at_floor || memory->available < s->before.available);
+                               (at_floor ? s->best_gain_bytes < (int64_t)s->expected_bytes / FLOOR_GAIN_PART
+                                         : memory->available < s->before.available);
         }
         return false;
 }

@@ -272,6 +272,9 @@ START_TEST(an_override_does_not_wait_for_nothing_to_fall) {
         ck_assert(kill_override_allowed(&domain, &now, &v, sk.now_ns));
         s->before.available = MIB; /* and the first kill came no sooner */
         ck_assert(kill_override_allowed(&domain, &now, &v, sk.now_ns));
+        s->best_gain_bytes = GIB / 16; /* slowly, but it comes */
+        ck_assert(!kill_override_allowed(&domain, &now, &v, sk.now_ns));
+        s->best_gain_bytes = 0;
         s->state = SESSION_FREE;
 }
 END_TEST
