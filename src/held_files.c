@@ -153,6 +153,8 @@ static int refresh_one(struct held_files *h, const struct held_process *held, st
 
         if (r < 0 && !process_error_gone(r))
                 return r;
+        if (r == 0 && (fresh.flags & PROCESS_NO_MM) && fresh.threads > 1)
+                return -ESTALE; /* the leader has exited, and its threads may go on with the mm */
         if (r < 0 || (fresh.flags & PROCESS_NO_MM)) {
                 p->flags |= PROCESS_GONE | PROCESS_NO_MM;
                 p->state = r < 0 ? 'X' : fresh.state; /* an exit may still be in progress */

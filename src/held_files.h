@@ -32,7 +32,8 @@ void held_files_hold(struct held_files *h, const struct process_table *t, const 
                      const uint32_t *group, size_t n_groups);
 /* Refreshes sizes, state and adj of the held processes in the snapshot, by pread alone, and
  * then the figures of their groups. A process that has gone gets PROCESS_GONE and no sizes.
- * 0, or −ESTALE when one is no longer the same mm (exec): the snapshot is void then. */
+ * 0, or −ESTALE when one is no longer the same mm (exec) or only its threads show it any more: the
+ * snapshot is void then. */
 int held_files_refresh(struct held_files *h, struct process_table *t, struct mm_group_set *groups);
 /* Whether every member of the group is held. */
 bool held_files_cover(const struct held_files *h, const struct process_table *t, const struct mm_group_set *groups,

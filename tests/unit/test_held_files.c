@@ -207,6 +207,18 @@ START_TEST(an_exec_voids_the_snapshot) {
 }
 END_TEST
 
+/* Its figures are a thread's now, and no held file shows these. */
+START_TEST(a_leader_that_exits_before_its_threads_voids_it) {
+        struct scripted_process *p = spawn(300, GIB);
+
+        p->threads = 2;
+        hold(300, 0);
+        p->zombie_leader = true;
+        p->live_tid = 310;
+        ck_assert_int_eq(held_files_refresh(&files, &scene.table, &scene.groups), -ESTALE);
+}
+END_TEST
+
 START_TEST(who_is_not_in_the_snapshot_voids_it) {
         struct scripted_process *p = spawn(300, GIB);
 
@@ -301,6 +313,7 @@ static Suite *held_files_suite(void) {
         tcase_add_test(tc, a_refresh_keeps_what_only_the_snapshot_knows);
         tcase_add_loop_test(tc, who_has_gone_has_no_size, 0, 2);
         tcase_add_test(tc, an_exec_voids_the_snapshot);
+        tcase_add_test(tc, a_leader_that_exits_before_its_threads_voids_it);
         tcase_add_test(tc, who_is_not_in_the_snapshot_voids_it);
         tcase_add_test(tc, a_kill_of_the_held_opens_nothing);
         tcase_add_loop_test(tc, a_held_victim_is_verified_too, 0, 3);
