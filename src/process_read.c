@@ -97,23 +97,29 @@ int process_read_status(const struct process_source *src, pid_t pid, pid_t tid, 
 /* --- stage one ------------------------------------------------------------------------ */
 
 /* The leader has exited, other threads go on: the mm, the state and the pending signals are
- * theirs. Identity (name, user, place in the namespaces) stays the leader's. */
-static void find_live_thread(const struct process_source *src, struct process *p) {
+ * theirs. Identity (name, user, place in the namespaces) stays the leader's. 0 too when none of
+ * them has an mm any more, −errno when that could not be seen. */
+static int find_live_thread(const struct process_source *src, struct process *p) {
         struct kernel *k = src->kernel;
         struct process thread = {0};
         char path[PROCESS_PATH_MAX];
         pid_t tids[LIVE_TIDS_MAX];
-        int fd, n;
+        int fd, n, r = 0;
 
         fd = k->open(k, src->dirfd, process_path(&path, src, p->pid, 0, "task"), O_RDONLY | O_DIRECTORY);
         if (fd < 0)
-                return;
+                return process_error_gone(fd) ? 0 : fd;
         n = k->list_pids(k, fd, true, tids, ELEMENTS(tids));
         k->close(k, fd);
+        if (n < 0)
+                return process_error_gone(n) ? 0 : n;
 
         for (int i = 0; i < n; i++) {
-                if (tids[i] == p->pid || process_read_status(src, p->pid, tids[i], &thread) < 0 ||
-                    (thread.flags & PROCESS_NO_MM))
+                int error = tids[i] == p->pid ? -ESRCH : process_read_status(src, p->pid, tids[i], &thread);
+
+                if (error < 0 && !process_error_gone(error))
+                        r = error;
+                if (error < 0 || (thread.flags & PROCESS_NO_MM))
                         continue;
                 thread.pid = p->pid;
                 thread.live_tid = tids[i];
@@ -122,8 +128,9 @@ static void find_live_thread(const struct process_source *src, struct process *p
                 memcpy(thread.comm, p->comm, sizeof(thread.comm));
                 thread.flags |= PROCESS_ZOMBIE_LEADER | (p->flags & PROCESS_NS_INIT);
                 *p = thread;
-                return;
+                return 0;
         }
+        return r;
 }
 
 int process_read_stage_one(const struct process_source *src, pid_t pid, struct process *ret) {
@@ -135,7 +142,9 @@ int process_read_stage_one(const struct process_source *src, pid_t pid, struct p
                 return r;
         p.pid = p.live_tid = pid;
         if ((p.flags & PROCESS_NO_MM) && !(p.flags & PROCESS_KTHREAD) && p.threads > 1)
-                find_live_thread(src, &p);
+                r = find_live_thread(src, &p);
+        if (r < 0)
+                return r;
         *ret = p;
         return 0;
 }

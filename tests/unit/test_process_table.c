@@ -297,6 +297,27 @@ START_TEST(a_zombie_leader_has_the_figures_of_a_live_thread) {
 }
 END_TEST
 
+/* What it has left to its threads may be the largest of all. */
+START_TEST(threads_that_cannot_be_read_are_unreadable) {
+        static const char *const file[] = {"/proc/10/task", "/proc/10/task/12/status"};
+        struct scripted_process *p;
+
+        start(16);
+        p = scripted_spawn(&sk, 10, 1, "lead", 64 * MIB);
+        p->zombie_leader = true;
+        p->threads = 2;
+        p->live_tid = 12;
+        scripted_file_error(&sk, file[_i], -ENOMEM);
+        scan();
+        ck_assert_uint_eq(table.n, 0);
+        ck_assert_uint_eq(table.unreadable, 1);
+        scripted_file_error(&sk, file[_i], -ESRCH); /* the last of them has exited */
+        scan();
+        ck_assert_uint_eq(get(10)->flags & (PROCESS_NO_MM | PROCESS_ZOMBIE_LEADER), PROCESS_NO_MM);
+        ck_assert_uint_eq(table.unreadable, 0);
+}
+END_TEST
+
 START_TEST(a_zombie_has_no_mm) {
         start(16);
         scripted_spawn(&sk, 10, 1, "z", 64 * MIB)->zombie = true;
@@ -746,6 +767,7 @@ int main(void) {
         tcase_add_test(one, a_status_longer_than_the_buffer_is_read_on);
         tcase_add_test(one, hostile_names_stay_names);
         tcase_add_test(one, a_zombie_leader_has_the_figures_of_a_live_thread);
+        tcase_add_loop_test(one, threads_that_cannot_be_read_are_unreadable, 0, 2);
         tcase_add_test(one, a_zombie_has_no_mm);
         tcase_add_test(one, overflow_keeps_the_largest_and_the_order);
         tcase_add_test(one, the_skipped_are_listed_and_not_opened);
