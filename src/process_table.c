@@ -13,8 +13,11 @@
 #include "sort.h"
 
 #define STATUS_BUF (16 * KIB)
-#define TEXT_PER_PROCESS 128 /* two cgroup paths and an exe: only the short list has them */
+/* A cgroup path and an exe; a container's path has 200 bytes. Only the short list has them, and neighbours in it
+ * are mostly of one unit and one executable. */
+#define TEXT_PER_PROCESS 256
 #define TEXT_MIN (64 * KIB)
+#define TEXT_RECENT KIB
 #define PIDS_AT_ONCE 512
 #define GHOST_MIN_BYTES (8 * MIB) /* the least MinFree: smaller ones mislead nobody */
 #define ANCESTORS_MAX 64          /* a table read while processes come and go may hold a loop */
@@ -114,8 +117,17 @@ int process_table_scan(struct process_table *t, int64_t now_ns) {
 /* --- stage two ------------------------------------------------------------------------ */
 
 static void keep_text(struct process_table *t, struct view v, uint32_t *ret_at, uint16_t *ret_len) {
+        size_t recent = MIN_OF(t->text_len, (size_t)TEXT_RECENT);
+        const char *known;
+
         if (v.n == 0)
                 return;
+        known = memmem(t->text + t->text_len - recent, recent, v.p, v.n);
+        if (known && v.n <= UINT16_MAX) {
+                *ret_at = (uint32_t)(known - t->text);
+                *ret_len = (uint16_t)v.n;
+                return;
+        }
         if (v.n > UINT16_MAX || v.n > t->text_cap - t->text_len) {
                 t->text_full++;
                 return;
@@ -219,6 +231,7 @@ static int detail_mm(const struct process_source *src, struct process *p) {
 int process_table_detail(struct process_table *t, size_t index) {
         struct process_source src = table_source(t);
         struct process *p = &t->process[index], q;
+        size_t text_full = t->text_full;
         int r;
 
         r = process_table_complete(t, index);
@@ -233,6 +246,8 @@ int process_table_detail(struct process_table *t, size_t index) {
                 r = detail_exe(t, &q);
         if (r < 0)
                 return failed(t, p, r);
+        if (t->text_full > text_full)
+                q.flags &= ~(uint32_t)PROCESS_DETAILED; /* it may be in a unit that a rule protects */
         *p = q;
         return 0;
 }

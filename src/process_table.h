@@ -25,7 +25,7 @@ enum {
         PROCESS_D_STATE = 1 << 6,         /* state D */
         PROCESS_NS_INIT = 1 << 7,         /* PID 1 of a pid namespace below ours: takes it along */
         PROCESS_DUMPING = 1 << 8,         /* CoreDumping: 1 */
-        PROCESS_DETAILED = 1 << 9,        /* stage two was read */
+        PROCESS_DETAILED = 1 << 9,        /* stage two was read, and its text found room */
         PROCESS_GONE = 1 << 10,           /* vanished between the stages */
         PROCESS_IN_VFORK = 1 << 11,       /* shares its parent's mm until exec; set by mm_group */
         PROCESS_SMALL = 1 << 12,          /* its sizes are statm's, nothing else is known of it; until it is detailed */
@@ -96,7 +96,7 @@ void process_table_deinit(struct process_table *t);
  * listed. A process that vanishes in the middle is no event. */
 int process_table_scan(struct process_table *t, int64_t now_ns);
 /* Stage two for one. 0, −ESRCH when it is gone (PROCESS_GONE is set), −errno. Repeating it
- * costs nothing. */
+ * costs nothing. Where text[] is full it is all there but the text, without PROCESS_DETAILED. */
 int process_table_detail(struct process_table *t, size_t index);
 /* Stage one whole for one of whom statm alone was read (PROCESS_SMALL). Returns as above. */
 int process_table_complete(struct process_table *t, size_t index);

@@ -133,6 +133,30 @@ START_TEST(without_time_to_grow_the_largest_are_seen) {
 }
 END_TEST
 
+/* So many that there is no room for what a rule would know the protected one by. */
+START_TEST(a_crowd_takes_nobody_s_protection_away) {
+        crowd();
+        in_cgroup(leak, "/system.slice/db.service");
+        leak->mm->text_bytes = 64 * MIB; /* looked at last */
+        sk.available_bytes = KILL_BYTES;
+        scene_start("[Rule keep]\nUnit=db.service\nAction=never\n");
+        for (pid_t pid = 1000; pid < 1900; pid++) {
+                char path[480];
+
+                /* The last, with short ones, take what the long ones have left. */
+                snprintf(path, sizeof(path), "/%d/%0*d", (int)pid, pid < 1800 ? 400 : 1, 0);
+                struct scripted_process *hog = spawn(pid, "hog", 90 * MIB);
+                hog->mm->text_bytes = 4 * KIB;
+                in_cgroup(hog, path);
+        }
+        scene_tick();
+        (void)scene_work();
+        ck_assert_uint_gt(d.table.text_full, 0);
+        ck_assert(scene_spared(leak));
+        ck_assert_uint_eq(killed(), 1);
+}
+END_TEST
+
 /* ---- warn ---- */
 
 START_TEST(above_the_warn_line_nothing_happens) {
@@ -1696,6 +1720,7 @@ int main(void) {
         CASE(room_grows_when_calm);
         CASE(what_found_no_memory_to_grow_tries_again);
         CASE(without_time_to_grow_the_largest_are_seen);
+        CASE(a_crowd_takes_nobody_s_protection_away);
         CASE(above_the_warn_line_nothing_happens);
         CASE(below_it_that_is_said_once_and_the_largest_are_held);
         CASE(calm_again_drops_the_files_and_is_said_once);

@@ -680,6 +680,7 @@ START_TEST(ancestors_are_detailed_as_far_as_they_go) {
 }
 END_TEST
 
+/* Whose place is not known may be in a unit that a rule protects: it is not known whole. */
 START_TEST(text_that_does_not_fit_is_counted) {
         char path[64];
 
@@ -699,11 +700,30 @@ START_TEST(text_that_does_not_fit_is_counted) {
 
                 snprintf(path, sizeof(path), "/%03d/000", (int)table.process[i].pid);
                 ck_assert(v.n == 0 || view_starts(v, path));
+                ck_assert(v.n == 0 || table.process[i].flags & PROCESS_DETAILED);
+                ck_assert(v.n > 0 || !(table.process[i].flags & PROCESS_DETAILED));
+                ck_assert_uint_ne(table.process[i].print.start_stack, 0); /* who shares its mm is */
         }
         scan();
         ck_assert_uint_eq(table.text_full, 0);
         ck_assert_int_eq(process_table_detail(&table, 299), 0);
         ck_assert(view_starts(process_unit_cgroup(&table, get(300)), "/300/"));
+}
+END_TEST
+
+START_TEST(text_of_neighbours_is_kept_once) {
+        start(16);
+        table.want_exe = true;
+        for (pid_t pid = 10; pid < 20; pid++)
+                snprintf(scripted_spawn(&sk, pid, 1, "worker", MIB)->cgroup, 512, "0::/system.slice/%s\n",
+                         pid < 15 ? "a.service" : "bb.service");
+        scan();
+        for (size_t i = 0; i < table.n; i++)
+                ck_assert_int_eq(process_table_detail(&table, i), 0);
+        ck_assert_uint_le(table.text_len, 1 + strlen("/system.slice/a.service/system.slice/bb.service/usr/bin/worker"));
+        assert_view(process_unit_cgroup(&table, get(14)), "/system.slice/a.service");
+        assert_view(process_unit_cgroup(&table, get(15)), "/system.slice/bb.service");
+        assert_view(process_exe(&table, get(19)), "/usr/bin/worker");
 }
 END_TEST
 
@@ -789,6 +809,7 @@ int main(void) {
         tcase_add_test(two, an_exec_between_the_stages_leaves_no_ghost);
         tcase_add_test(two, ancestors_are_detailed_as_far_as_they_go);
         tcase_add_test(two, text_that_does_not_fit_is_counted);
+        tcase_add_test(two, text_of_neighbours_is_kept_once);
         tcase_add_test(two, identity_survives_no_exec);
         tcase_add_test(two, fingerprints_differ_by_any_field);
         suite_add_tcase(suite, one);
