@@ -36,6 +36,18 @@ static size_t killed(void) {
 
 /* ---- an exit ---- */
 
+/* However fast the look was. */
+START_TEST(nobody_is_killed_beside_an_exit) {
+        crowd();
+        sk.available_bytes = KILL_BYTES;
+        leaves(leak);
+        scene.scan_takes_ns = _i * MS;
+        scene_start("");
+        scene_go_on(100 * MS);
+        ck_assert_uint_eq(sk.signals, 0);
+}
+END_TEST
+
 START_TEST(nobody_is_asked_to_end_beside_an_exit) {
         crowd();
         in_cgroup(second, "/user.slice/user-1000.slice/app.scope");
@@ -324,6 +336,7 @@ int main(void) {
         } while (0)
 #define CASE(name) LOOP(name, 1)
 
+        LOOP(nobody_is_killed_beside_an_exit, 2);
         CASE(nobody_is_asked_to_end_beside_an_exit);
         CASE(an_exit_without_end_is_not_waited_for);
         CASE(who_tears_down_in_an_exec_is_waited_for);
