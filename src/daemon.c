@@ -207,7 +207,9 @@ static int plan(struct daemon *d, struct kill_session *s, const struct candidate
                         r = added; /* no descriptors, no memory */
         }
         if (c->kin != 0) {
-                s->kin_key = d->groups.kin[c->kin].key;
+                /* Where nothing can have been counted again, others took what did not come back:
+                 * a fork bomb's next children, say, who must not make it look smaller. */
+                s->kin_key = c->doubtful ? d->groups.kin[c->kin].key : 0;
                 s->expected_limit_bytes = c->freed_bytes;
         }
         return r;

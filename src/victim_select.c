@@ -235,9 +235,8 @@ static int compare_candidates(const void *x, const void *y, void *userdata) {
 }
 
 /* Tallies every kin; candidate[i] is group i until the ranking is sorted. */
-static void judge_all(const struct select_input *in, struct ranking *r, size_t n_kin) {
+static void judge_all(const struct select_input *in, struct ranking *r, size_t n_kin, struct counted_again again) {
         const struct mm_group *group = in->groups->group;
-        struct counted_again again = kin_counted_again(in);
 
         memset(r->tally, 0, n_kin * sizeof(*r->tally));
         for (size_t i = 0; i < in->groups->n_groups; i++)
@@ -273,9 +272,10 @@ static void raise_voice(const struct select_input *in, const struct kin_tally *t
 
 void victim_select(const struct select_input *in, struct ranking *r) {
         size_t n_kin = MIN_OF(in->groups->n_kin + 1, r->n_tallies); /* numbers start at 1 */
+        struct counted_again again = kin_counted_again(in);
         bool any = false;
 
-        judge_all(in, r, n_kin);
+        judge_all(in, r, n_kin, again);
         for (size_t i = 0; i < r->n; i++)
                 rate_candidate(in, &r->candidate[i], r->candidate[i].freed_bytes);
         for (size_t k = 1; k < n_kin; k++) {
@@ -288,6 +288,7 @@ void victim_select(const struct select_input *in, struct ranking *r) {
                 if (!r->tally[k].competes)
                         continue;
                 kin_candidate(&r->tally[k], in, &c, &weighed);
+                c.doubtful = again.anon_bytes + again.swap_bytes >= c.freed_bytes / 2;
                 c.rule = r->candidate[c.group].rule;
                 rate_candidate(in, &c, weighed);
                 r->candidate[c.group] = c;

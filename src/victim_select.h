@@ -29,6 +29,7 @@ struct candidate {
         enum candidate_class class;
         int16_t adj;     /* effective: the group's plus the rules' */
         bool discounted; /* its kin lately yielded < ¼ */
+        bool doubtful;   /* so much is counted again that half of freed_bytes may not be there */
         uint64_t
                 freed_bytes; /* what the kill gives back (the kin's: its sum without what copy-on-write counts again) */
         int64_t score;       /* bytes */

@@ -459,6 +459,20 @@ START_TEST(the_small_compete_by_their_sum) {
 }
 END_TEST
 
+START_TEST(a_sum_is_doubtful_where_memory_is_counted_again) {
+        add(100, "service", 500 * MIB);
+        add_bomb(30, 100 * MIB);
+        ck_assert_int_eq(chosen(), 400);
+        ck_assert(!ranking.candidate[0].doubtful);
+        memory.anon_mapped -= 500 * MIB;
+        ck_assert_int_eq(chosen(), 400);
+        ck_assert(!ranking.candidate[0].doubtful);
+        memory.anon_mapped -= 900 * MIB;
+        ck_assert_int_eq(chosen(), 400);
+        ck_assert(ranking.candidate[0].doubtful);
+}
+END_TEST
+
 /* Twelve that leak together, each smaller than somebody who has done nothing. */
 START_TEST(the_largest_of_a_family_speaks_for_all) {
         pid_t pids[MAX];
@@ -811,6 +825,7 @@ int main(void) {
         tcase_add_test(tc, the_others_are_listed_by_size);
         tcase_add_test(tc, what_finds_no_room_is_counted);
         tcase_add_test(tc, the_small_compete_by_their_sum);
+        tcase_add_test(tc, a_sum_is_doubtful_where_memory_is_counted_again);
         tcase_add_test(tc, the_largest_of_a_family_speaks_for_all);
         tcase_add_test(tc, two_are_no_family);
         tcase_add_test(tc, a_protected_one_speaks_for_nobody);
