@@ -43,7 +43,7 @@ def tmpfs_full_small(w):
     tmpfs_full(w)
 
 
-@scenario("tmpfs-full-innocent", sets=("all", "compare"), timeout=110)
+@scenario("tmpfs-full-innocent", sets=("all", "compare"), timeout=110, small_heartbeat=True)
 def tmpfs_full_innocent(w):
     """The same beside a program of 48 MiB, five times what a kill must free at least.
 
