@@ -77,7 +77,7 @@ uint64_t kin_private_bytes(const struct kin_tally *t, const struct select_input 
         return sub_floor(g->freed_bytes, t->bin[kin_bin_of(in, g)].shared_bytes);
 }
 
-static void party_join(struct kin_party *p, const struct candidate *c) {
+static void party_join(struct kin_party *p, const struct mm_group *g, const struct candidate *c) {
         bool first = p->n == 0;
 
         if (first || c->start_time < p->oldest_start) {
@@ -91,6 +91,7 @@ static void party_join(struct kin_party *p, const struct candidate *c) {
                 p->largest_bytes = c->freed_bytes;
         }
         p->sum_bytes += c->freed_bytes;
+        p->anon_bytes += g->anon_bytes;
         p->n++;
 }
 
@@ -102,9 +103,9 @@ void kin_tally_count(struct kin_tally *t, const struct select_input *in, const s
                 t->large_untouchable |= !small;
                 return;
         }
-        party_join(small ? &t->small[c->class] : &t->large, c);
+        party_join(small ? &t->small[c->class] : &t->large, g, c);
         if (in->groups->kin[g->kin].head == c->group) {
-                party_join(&t->head, c);
+                party_join(&t->head, g, c);
                 t->head_is_small = small;
         }
 }
@@ -168,6 +169,7 @@ void kin_candidate(const struct kin_tally *t, const struct select_input *in, str
 
         if (!t->whole && t->takes_head && !t->head_is_small) {
                 p.sum_bytes += t->head.sum_bytes;
+                p.anon_bytes += t->head.anon_bytes;
                 p.largest_bytes = MAX_OF(p.largest_bytes, t->head.largest_bytes);
                 p.adj = MIN_OF(p.adj, t->head.adj);
         }
@@ -180,5 +182,8 @@ void kin_candidate(const struct kin_tally *t, const struct select_input *in, str
         c->class = t->class;
         c->adj = p.adj;
         c->freed_bytes = p.sum_bytes + (t->whole ? t->bin[BIN_LARGE].shared_bytes : t->unseen_bytes);
+        /* What nobody else can have: all there is, less what the others show, be it shared. */
+        c->sure_bytes = sub_floor(in->memory->anon_mapped, sub_floor(in->table->anon_sum_bytes, p.anon_bytes));
+        c->sure_bytes = MIN_OF(c->sure_bytes, c->freed_bytes);
         *ret_weighed_bytes = t->whole ? c->freed_bytes : p.largest_bytes;
 }

@@ -25,6 +25,7 @@ struct kin_party {
         uint32_t oldest, largest; /* groups */
         uint64_t oldest_start;
         uint64_t sum_bytes, largest_bytes; /* of their private parts */
+        uint64_t anon_bytes;               /* as they show it, with what is shared */
         int16_t adj;                       /* the most protective */
         enum candidate_class class;        /* likewise */
 };

@@ -180,7 +180,7 @@ static void rate_candidate(const struct select_input *in, struct candidate *c, u
 
         if (kin_discounted(in, in->groups->group[c->group].kin)) {
                 c->discounted = true;
-                c->freed_bytes /= DISCOUNT_DIVISOR;
+                c->freed_bytes = MAX_OF(c->freed_bytes / DISCOUNT_DIVISOR, c->sure_bytes);
                 weighed_bytes /= DISCOUNT_DIVISOR;
         }
         c->score = select_score(weighed_bytes, c->adj, total) + (int64_t)(c->freed_bytes - weighed_bytes);

@@ -32,6 +32,7 @@ struct candidate {
         bool doubtful;   /* so much is counted again that half of freed_bytes may not be there */
         uint64_t
                 freed_bytes; /* what the kill gives back (the kin's: its sum without what copy-on-write counts again) */
+        uint64_t sure_bytes; /* of a kin: so much at least, whatever is counted again */
         int64_t score;       /* bytes */
         uint64_t family_bytes;   /* what its fork family frees together, if it weighs for that; else 0 */
         uint64_t start_time;     /* of the leader: the youngest of equals dies */

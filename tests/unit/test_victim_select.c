@@ -779,6 +779,13 @@ START_TEST(a_kin_that_did_not_yield_counts_a_quarter_for_a_while) {
         in.discount = &discount;
         in.n_discounts = 1;
         in.now_ns = 59;
+        ck_assert_int_eq(chosen(), 400); /* there is as much as they show, less nobody's */
+        ck_assert(candidate_of(400)->discounted);
+        ck_assert_uint_eq(ranking.candidate[0].freed_bytes, 3000 * MIB + 435);
+        memory.anon_mapped -= 600 * MIB;
+        ck_assert_int_eq(chosen(), 400); /* some 2400 of them certainly */
+        ck_assert_uint_gt(ranking.candidate[0].freed_bytes, 2300 * MIB);
+        memory.anon_mapped = 0; /* not known */
         ck_assert_int_eq(chosen(), 100);
         ck_assert(candidate_of(400)->discounted);
         ck_assert(!candidate_of(100)->discounted);
