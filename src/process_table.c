@@ -15,7 +15,7 @@
 #define STATUS_BUF (16 * KIB)
 /* A cgroup path and an exe; a container's path has 200 bytes. Only the short list has them, and neighbours in it
  * are mostly of one unit and one executable. */
-#define TEXT_PER_PROCESS 256
+#define TEXT_PER_PROCESS 160
 #define TEXT_MIN (64 * KIB)
 #define TEXT_RECENT KIB
 #define PIDS_AT_ONCE 512
