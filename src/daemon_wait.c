@@ -123,7 +123,7 @@ bool daemon_waits_for_kernel_kill(struct daemon *d, int64_t now_ns) {
                 memory_status_read_counters(&d->reader, now_ns, &d->memory);
         kills = d->memory.counters.oom_kill;
         stepped = d->oom_kills_known && kills > d->oom_kills_seen;
-        d->oom_kills_seen = MAX_OF(d->oom_kills_seen, kills); /* 0 when vmstat cannot be read */
+        d->oom_kills_seen = MAX_OF(d->oom_kills_seen, kills); /* the last known when vmstat cannot be read */
         d->oom_kills_known = true;
         if (stepped && now_ns >= d->hold_again_ns) {
                 d->hold_until_ns = now_ns + OOM_KILL_HOLD_NS;
