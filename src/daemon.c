@@ -192,7 +192,8 @@ static bool terminable(const struct daemon *d, const struct candidate *c) {
 
 static int plan(struct daemon *d, struct kill_session *s, const struct candidate *c) {
         uint32_t group[SESSION_MMS - 8]; /* room for missed sharers */
-        size_t n = victim_members(&d->input, c, group, ELEMENTS(group));
+        uint64_t freed_bytes;
+        size_t n = victim_members(&d->input, c, group, ELEMENTS(group), &freed_bytes);
         int r = -ESRCH;
 
         for (size_t i = 0; i < n; i++) {
@@ -206,11 +207,12 @@ static int plan(struct daemon *d, struct kill_session *s, const struct candidate
                 else if (r < 0 && added != -ESRCH && added != -ESTALE)
                         r = added; /* no descriptors, no memory */
         }
+        s->forked = d->groups.kin[d->groups.group[c->group].kin].fork_family; /* kin 0 is nobody's */
         if (c->kin != 0) {
                 /* Where nothing can have been counted again, others took what did not come back:
                  * a fork bomb's next children, say, who must not make it look smaller. */
                 s->kin_key = c->doubtful ? d->groups.kin[c->kin].key : 0;
-                s->expected_limit_bytes = c->freed_bytes;
+                s->expected_limit_bytes = freed_bytes;
         }
         return r;
 }

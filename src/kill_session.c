@@ -74,22 +74,28 @@ static const char *absorbed_why(const struct kill_session *s) {
                        : "its memory is gone, but was not seen to come back: somebody else took it, or it was less";
 }
 
+/* Who shares the memory without having been seen shows all of it, but so does a child between vfork
+ * and exec for a moment, and each copy of a fork. So it is judged when the gain has stopped, and the
+ * slot waits as long as a survivor may still let go. */
 static void step_draining(struct kill_domain *d, struct kill_session *s, int64_t now_ns) {
-        bool still = now_ns - s->last_rise_ns >= DRAIN_STILL_NS || now_ns - s->draining_ns >= DRAIN_LIMIT_NS;
+        bool over = now_ns - s->draining_ns >= DRAIN_LIMIT_NS;
 
         if (gain_suffices(s))
                 kill_finish(d, s, SESSION_RELEASED, "memory is back", now_ns);
-        else if (still)
+        else if (!over && now_ns - s->last_rise_ns < DRAIN_STILL_NS)
+                return;
+        else if (!s->all_gone || s->forked || !kill_survivor_exists(d, s, now_ns))
                 kill_finish(d, s, SESSION_ABSORBED, absorbed_why(s), now_ns);
+        else if (over)
+                kill_finish(d, s, SESSION_ESCAPED, "a survivor outside the group holds the memory", now_ns);
+        else
+                s->last_rise_ns = now_ns;
 }
 
 /* Everybody has exited: their memory is back, or a survivor with their fingerprint has it. */
 static void all_gone(struct kill_domain *d, struct kill_session *s, int64_t now_ns) {
-        s->evidence = true;
-        if (!gain_suffices(s) && kill_survivor_exists(d, s, now_ns))
-                kill_finish(d, s, SESSION_ESCAPED, "a survivor outside the group holds the memory", now_ns);
-        else
-                start_draining(d, s, now_ns);
+        s->all_gone = true;
+        start_draining(d, s, now_ns);
 }
 
 static void retry_later(struct kill_domain *d, const struct kill_session *s, struct doomed_mm *mm, int64_t now_ns) {

@@ -125,10 +125,12 @@ struct kill_session {
         int64_t trigger_ns, planned_ns, terminated_ns;
         int64_t fired_ns;                             /* handed to the workers */
         int64_t signalled_ns, reaped_ns, released_ns; /* 0: not (yet) */
-        int64_t draining_ns, last_rise_ns, next_probe_ns;
+        int64_t draining_ns, last_rise_ns;
         uint64_t usage_before; /* of the scope's cgroup */
         int64_t gain_bytes, best_gain_bytes;
         bool evidence; /* R1, R2 or R3 seen */
+        bool all_gone; /* every process has exited, and none was reaped before */
+        bool forked;   /* relatives show the same fingerprint, and sizes like its: no proof that they share */
         bool refused;  /* some call was refused: a fault of the set-up */
         bool mrelease_missing, robust_waited;
         unsigned mrelease_calls;

@@ -590,15 +590,46 @@ START_TEST(a_survivor_that_holds_the_memory_has_escaped) {
         answers(p, -ESRCH, 8);
         child->mm->anon_bytes = _i ? GIB / 2 : GIB / 2 - MIB;
         struct kill_session *s = scene_kill(300);
-        scene_run(20 * MS);
+        scene_run(100 * MS);
         if (!_i) {
-                assert_state(s, SESSION_DRAINING); /* too small to be where the memory went */
+                assert_ended(SESSION_ABSORBED); /* too small to be where the memory went */
                 return;
         }
+        assert_state(s, SESSION_DRAINING); /* it may be about to exec */
+        scene_run(200 * MS);
         assert_ended(SESSION_ESCAPED);
         ck_assert_uint_eq(child->sigkills, 0);
         ck_assert(scene_spent(300));
         ck_assert(!scene_spent(400)); /* it shows the full size and is chosen in the ordinary way */
+}
+END_TEST
+
+START_TEST(of_a_family_the_relatives_are_no_survivors) {
+        struct scripted_process *p = spawn(300);
+
+        scripted_fork(&sk, 400, p);
+        p->mm->returns_bytes = 0;
+        answers(p, -ESRCH, 8);
+        scene_kill(300)->forked = true;
+        scene_run(100 * MS);
+        assert_ended(SESSION_ABSORBED);
+}
+END_TEST
+
+/* Vforked after the snapshot: it shows all of the memory, then execs and lets it go. */
+START_TEST(a_survivor_that_lets_go_is_waited_for) {
+        struct scripted_process *p = spawn(300), *child;
+
+        answers(p, -ESRCH, 8);
+        struct kill_session *s = scene_kill(300);
+        child = scripted_share(&sk, 400, p, "leak");
+        child->exits_after_ns = -1;
+        scene_run(80 * MS);
+        assert_state(s, SESSION_DRAINING);
+        scripted_exec(&sk, child, "true", MIB);
+        scene_run(40 * MS);
+        assert_ended(SESSION_RELEASED);
+        ck_assert_uint_eq(child->sigkills, 0);
 }
 END_TEST
 
@@ -622,9 +653,7 @@ START_TEST(a_survivor_of_the_terminated_has_escaped_too) {
         s->before = scene_memory();
         scene.verdict.level = LEVEL_TERM;
         kill_session_terminate(&domain, s, sk.now_ns);
-        scene_run(50 * MS);
-        if (_i)
-                scene_step(); /* the memory is back: it does no harm */
+        scene_run(350 * MS);
         assert_ended(_i ? SESSION_RELEASED : SESSION_ESCAPED);
 }
 END_TEST
@@ -987,6 +1016,8 @@ static Suite *kill_session_suite(void) {
         tcase_add_test(tc, members_that_differ_cancel_and_spend_nothing);
         tcase_add_loop_test(tc, a_plan_can_be_called_off, 0, 2);
         tcase_add_loop_test(tc, a_survivor_that_holds_the_memory_has_escaped, 0, 2);
+        tcase_add_test(tc, of_a_family_the_relatives_are_no_survivors);
+        tcase_add_test(tc, a_survivor_that_lets_go_is_waited_for);
         tcase_add_test(tc, a_survivor_does_no_harm_when_the_memory_is_back);
         tcase_add_loop_test(tc, a_survivor_of_the_terminated_has_escaped_too, 0, 2);
         suite_add_tcase(s, tc);
