@@ -230,7 +230,7 @@ void daemon_record_victim(struct daemon *d, struct kill_session *s, const struct
                 .file_bytes = g->file_bytes,
                 .shmem_bytes = g->shmem_bytes,
                 .locked_bytes = g->locked_bytes,
-                .freed_bytes = c->freed_bytes,
+                .freed_bytes = c->kin != 0 ? s->expected_limit_bytes : c->freed_bytes, /* of a kin: of those who die */
                 .score = c->score,
                 .family_bytes = c->family_bytes,
                 .n_groups = MAX_OF(s->n_mms, 1U),

@@ -133,27 +133,29 @@ static void join_families(const struct linking *l, uint32_t *joined) {
         }
 }
 
-/* A server's parent is often too small to be in the set. Its children are known as forks by the one
- * fingerprint that they have in common: whoever has exec'ed has addresses of its own (ASLR). Of
- * init's children that is not believed: those who lost their parent, and all who were started. */
-static void join_siblings(const struct linking *l, uint32_t *joined) {
+/* A server's parent is often too small to be in the set; a fork bomb's exit, or die first. Their
+ * children are known as forks by the one fingerprint that they have in common: whoever has exec'ed
+ * has addresses of its own. (Where there is no ASLR two starts of one program look like forks, so
+ * it is believed within one unit only.) */
+static void join_copies(const struct linking *l, uint32_t *joined) {
         const struct mm_scratch *x = l->s->scratch;
         struct mm_entry *entry = x->entry;
         size_t n = 0;
 
-        for (size_t i = 0; i < l->s->n_members; i++) {
-                uint32_t member = l->s->member[i], parent = x->parent[member];
-                const struct process *p = &l->t->process[member];
+        for (uint32_t g = 0; g < l->s->n_groups; g++) {
+                const struct process *p = leader_of(l, g);
+                uint32_t parent = x->parent[l->s->group[g].leader];
 
-                if (parent != MM_NONE && x->group_of[parent] == MM_NONE && p->ppid != 1)
-                        entry[n++] = (struct mm_entry){hash_bytes(parent, &p->print, sizeof(p->print)), 0, member};
+                if (parent == MM_NONE || x->group_of[parent] == MM_NONE || p->ppid == 1)
+                        entry[n++] = (struct mm_entry){hash_bytes(kind_of(l->t, p), &p->print, sizeof(p->print)), 0, g};
         }
         mm_sort_entries(entry, n);
         for (size_t i = 1; i < n; i++) {
                 uint32_t a = entry[i - 1].index, b = entry[i].index;
 
-                if (x->parent[a] == x->parent[b] && mm_print_equal(&l->t->process[a].print, &l->t->process[b].print))
-                        joined[root_of(joined, x->group_of[b])] = root_of(joined, x->group_of[a]);
+                if (mm_print_equal(&leader_of(l, a)->print, &leader_of(l, b)->print) &&
+                    compare_kinds(l->t, leader_of(l, a), leader_of(l, b)) == 0)
+                        joined[root_of(joined, b)] = root_of(joined, a);
         }
 }
 
@@ -165,7 +167,7 @@ static void link_families(const struct linking *l) {
         size_t n = l->s->n_groups;
 
         join_families(l, x->work);
-        join_siblings(l, x->work);
+        join_copies(l, x->work);
         for (uint32_t g = 0; g < n; g++)
                 entry[g] = (struct mm_entry){root_of(x->work, g), l->s->group[g].freed_bytes, g};
         mm_sort_entries(entry, n);

@@ -24,13 +24,16 @@ struct counted_again kin_counted_again(const struct select_input *in) {
                 swap_sum += table->process[i].swap_bytes;
 
         return (struct counted_again){
+                .known = in->memory->anon_mapped > 0,
                 .anon_bytes = in->memory->anon_mapped == 0
-                                      ? 0 /* not known */
+                                      ? 0
                                       : sub_floor(table->anon_sum_bytes, in->memory->anon_mapped + sharers_anon),
                 .swap_bytes =
                         sub_floor(swap_sum, sub_floor(in->memory->swap_total, in->memory->swap_free) + sharers_swap),
         };
 }
+
+#define TANGLE_MEMBERS 3
 
 enum kin_bin kin_bin_of(const struct select_input *in, const struct mm_group *g) {
         return g->freed_bytes < in->min_free_bytes ? BIN_SMALL : BIN_LARGE;
@@ -70,6 +73,7 @@ void kin_tally_settle(struct kin_tally *t, const struct mm_kin *kin, struct coun
                 t->bin[b].shared_bytes = shared_part(t->bin[b].smallest_anon, n, &again.anon_bytes) +
                                          shared_part(t->bin[b].smallest_swap, n, &again.swap_bytes);
         }
+        t->unseen_shown_bytes = unseen;
         t->unseen_bytes = sub_floor(unseen, n_unseen * t->bin[BIN_SMALL].shared_bytes);
 }
 
@@ -92,6 +96,7 @@ static void party_join(struct kin_party *p, const struct mm_group *g, const stru
         }
         p->sum_bytes += c->freed_bytes;
         p->anon_bytes += g->anon_bytes;
+        p->swap_bytes += g->swap_bytes;
         p->n++;
 }
 
@@ -104,37 +109,83 @@ void kin_tally_count(struct kin_tally *t, const struct select_input *in, const s
                 return;
         }
         party_join(small ? &t->small[c->class] : &t->large, g, c);
+        party_join(&t->all[c->class], g, c);
         if (in->groups->kin[g->kin].head == c->group) {
                 party_join(&t->head, g, c);
                 t->head_is_small = small;
         }
 }
 
-void kin_tally_decide(struct kin_tally *t, const struct select_input *in) {
-        const struct kin_party *small = &t->small[CLASS_PREFER];
+/* Of what the party shows, what none but it can have, though all that is counted again were
+ * counted again in it. */
+static uint64_t sure_bytes(const struct kin_party *p, struct counted_again again) {
+        if (!again.known)
+                return 0;
+        return sub_floor(p->anon_bytes, again.anon_bytes) + sub_floor(p->swap_bytes, again.swap_bytes);
+}
+
+static enum candidate_class class_of_most(const struct kin_party *party) {
+        enum candidate_class most = CLASS_PREFER;
+
+        for (int class = CLASS_NORMAL; class <= CLASS_AVOID; class ++)
+                if (party[class].sum_bytes > party[most].sum_bytes)
+                        most = class;
+        return most;
+}
+
+static bool decide_tangle(struct kin_tally *t, const struct select_input *in, struct counted_again again) {
+        enum candidate_class class = class_of_most(t->all);
+        const struct kin_party *p = &t->all[class];
+        uint64_t shown = p->anon_bytes + p->swap_bytes + t->unseen_shown_bytes;
+        uint64_t sure = sub_floor(shown, again.anon_bytes + again.swap_bytes);
+
+        if (!again.known || p->n < TANGLE_MEMBERS || sure < in->min_free_bytes || sure > shown / 2 ||
+            p->largest_bytes >= sure / 2)
+                return false;
+        t->how = KIN_TANGLE;
+        t->class = class;
+        t->takes_head = t->head.n > 0 && t->head.class == class;
+        t->sure_bytes = sure;
+        t->shown_bytes = shown;
+        return true;
+}
+
+void kin_tally_decide(struct kin_tally *t, const struct select_input *in, const struct mm_kin *kin,
+                      struct counted_again again) {
+        const struct kin_party *small;
         uint64_t shared = t->bin[BIN_LARGE].shared_bytes;
 
+        if (kin->fork_family && decide_tangle(t, in, again))
+                return;
         /* One that is most of it by what is its own is a leak in a family: it dies alone. */
         if (t->large.n >= 2 && !t->large_untouchable && shared >= in->min_free_bytes &&
             t->large.largest_bytes < (t->large.sum_bytes + shared) / 2) {
-                t->competes = t->whole = true;
+                t->how = KIN_WHOLE;
                 t->class = t->large.class;
                 t->takes_head = t->head.n > 0 && !t->head_is_small;
                 return;
         }
         /* The small compete in the class where most of them are: one member that borrows a
          * protected name must not shield the bomb, nor die with it if it is genuine. */
-        for (int class = CLASS_NORMAL; class <= CLASS_AVOID; class ++)
-                if (t->small[class].sum_bytes > small->sum_bytes)
-                        small = &t->small[class];
+        t->class = class_of_most(t->small);
+        small = &t->small[t->class];
         if (small->n == 0)
                 return;
-        t->class = small->class;
         /* A head that is large dies first, as whoever forks must, unless it is most of the
          * sum: then it competes alone. */
         t->takes_head = t->head.n > 0 && t->head.class == t->class &&
                         (t->head_is_small || t->head.sum_bytes < small->sum_bytes + t->unseen_bytes);
-        t->competes = small->n + (t->takes_head && !t->head_is_small) >= 2;
+        if (small->n + (t->takes_head && !t->head_is_small) >= 2)
+                t->how = KIN_SMALL;
+}
+
+/* In a tangle each has inherited another part of it, the youngest generation the most. */
+uint64_t kin_part_bytes(const struct kin_tally *t, uint64_t private_bytes, const struct mm_group *g) {
+        uint64_t shown = g->anon_bytes + g->swap_bytes;
+
+        if (t->how != KIN_TANGLE)
+                return private_bytes;
+        return MIN_OF(private_bytes, (uint64_t)((unsigned __int128)shown * t->sure_bytes / t->shown_bytes));
 }
 
 /* A quarter: the workers of a server and the tabs of a browser are a family, too, and together
@@ -144,7 +195,7 @@ void kin_tally_decide(struct kin_tally *t, const struct select_input *in) {
 #define VOICE_MEMBERS 3
 
 uint64_t kin_voice_bytes(const struct kin_tally *t, const struct mm_kin *kin, const struct candidate *c) {
-        if (!kin->fork_family || t->whole || t->large.n < VOICE_MEMBERS || t->large.largest != c->group ||
+        if (!kin->fork_family || t->how >= KIN_WHOLE || t->large.n < VOICE_MEMBERS || t->large.largest != c->group ||
             c->reason != CANDIDATE_ELIGIBLE)
                 return 0;
         return t->large.sum_bytes / VOICE_DIVISOR;
@@ -154,22 +205,27 @@ bool kin_includes(const struct kin_tally *t, const struct select_input *in, cons
         const struct mm_group *g = &in->groups->group[c->group];
         bool small = kin_bin_of(in, g) == BIN_SMALL;
 
-        if (c->reason != CANDIDATE_ELIGIBLE || !t->competes)
+        if (c->reason != CANDIDATE_ELIGIBLE || t->how == KIN_APART)
                 return false;
-        if (t->whole)
+        if (t->how == KIN_TANGLE)
+                return c->class == t->class;
+        if (t->how == KIN_WHOLE)
                 return !small;
         if (t->takes_head && in->groups->kin[g->kin].head == c->group)
                 return true;
         return small && c->class == t->class;
 }
 
-void kin_candidate(const struct kin_tally *t, const struct select_input *in, struct candidate *c,
+void kin_candidate(const struct kin_tally *t, struct counted_again again, struct candidate *c,
                    uint64_t *ret_weighed_bytes) {
-        struct kin_party p = t->whole ? t->large : t->small[t->class];
+        struct kin_party p = t->how == KIN_TANGLE  ? t->all[t->class]
+                             : t->how == KIN_WHOLE ? t->large
+                                                   : t->small[t->class];
 
-        if (!t->whole && t->takes_head && !t->head_is_small) {
+        if (t->how == KIN_SMALL && t->takes_head && !t->head_is_small) {
                 p.sum_bytes += t->head.sum_bytes;
                 p.anon_bytes += t->head.anon_bytes;
+                p.swap_bytes += t->head.swap_bytes;
                 p.largest_bytes = MAX_OF(p.largest_bytes, t->head.largest_bytes);
                 p.adj = MIN_OF(p.adj, t->head.adj);
         }
@@ -181,9 +237,9 @@ void kin_candidate(const struct kin_tally *t, const struct select_input *in, str
         c->start_time = p.oldest_start;
         c->class = t->class;
         c->adj = p.adj;
-        c->freed_bytes = p.sum_bytes + (t->whole ? t->bin[BIN_LARGE].shared_bytes : t->unseen_bytes);
-        /* What nobody else can have: all there is, less what the others show, be it shared. */
-        c->sure_bytes = sub_floor(in->memory->anon_mapped, sub_floor(in->table->anon_sum_bytes, p.anon_bytes));
-        c->sure_bytes = MIN_OF(c->sure_bytes, c->freed_bytes);
-        *ret_weighed_bytes = t->whole ? c->freed_bytes : p.largest_bytes;
+        c->freed_bytes = t->how == KIN_TANGLE  ? t->sure_bytes
+                         : t->how == KIN_WHOLE ? p.sum_bytes + t->bin[BIN_LARGE].shared_bytes
+                                               : p.sum_bytes + t->unseen_bytes;
+        c->sure_bytes = MIN_OF(sure_bytes(&p, again), c->freed_bytes);
+        *ret_weighed_bytes = t->how == KIN_WHOLE ? c->freed_bytes : MIN_OF(p.largest_bytes, c->freed_bytes);
 }

@@ -282,12 +282,12 @@ void victim_select(const struct select_input *in, struct ranking *r) {
                 struct candidate c = {.kin = (uint32_t)k, .reason = CANDIDATE_ELIGIBLE};
                 uint64_t weighed;
 
-                kin_tally_decide(&r->tally[k], in);
+                kin_tally_decide(&r->tally[k], in, &in->groups->kin[k], again);
                 if (r->tally[k].large.n > 0)
                         raise_voice(in, &r->tally[k], &in->groups->kin[k], &r->candidate[r->tally[k].large.largest]);
-                if (!r->tally[k].competes)
+                if (r->tally[k].how == KIN_APART)
                         continue;
-                kin_candidate(&r->tally[k], in, &c, &weighed);
+                kin_candidate(&r->tally[k], again, &c, &weighed);
                 c.doubtful = again.anon_bytes + again.swap_bytes >= c.freed_bytes / 2;
                 c.rule = r->candidate[c.group].rule;
                 rate_candidate(in, &c, weighed);
@@ -337,20 +337,26 @@ static size_t keep_member(const struct mm_group_set *set, uint32_t *groups, size
 /* How many of the members, in their order, it takes; all of them when the sum of what each
  * gives back alone does not cover the need: then the shared part must come back too. */
 static size_t count_needed(const struct select_input *in, const struct kin_tally *t, const uint32_t *groups, size_t n,
-                           bool discounted) {
+                           const struct candidate *c, uint64_t *ret_freed_bytes) {
         uint64_t sum = 0;
 
         for (size_t i = 0; i < n; i++) {
-                uint64_t bytes = kin_private_bytes(t, in, &in->groups->group[groups[i]]);
+                const struct mm_group *g = &in->groups->group[groups[i]];
+                uint64_t bytes = kin_part_bytes(t, kin_private_bytes(t, in, g), g);
 
-                sum += discounted ? bytes / DISCOUNT_DIVISOR : bytes;
-                if (sum >= in->need_bytes)
+                sum += c->discounted && t->how != KIN_TANGLE ? bytes / DISCOUNT_DIVISOR : bytes;
+                if (sum >= in->need_bytes) {
+                        *ret_freed_bytes = MIN_OF(sum, c->freed_bytes);
                         return i + 1;
+                }
         }
+        *ret_freed_bytes = t->how == KIN_WHOLE ? c->freed_bytes : MIN_OF(sum, c->freed_bytes);
         return n;
 }
 
-size_t victim_members(const struct select_input *in, const struct candidate *c, uint32_t *ret_groups, size_t cap) {
+size_t victim_members(const struct select_input *in, const struct candidate *c, uint32_t *ret_groups, size_t cap,
+                      uint64_t *ret_freed_bytes) {
+        struct counted_again again = kin_counted_again(in);
         const struct mm_group_set *set = in->groups;
         struct kin_tally t = {0};
         struct candidate member;
@@ -359,13 +365,14 @@ size_t victim_members(const struct select_input *in, const struct candidate *c, 
         if (cap == 0)
                 return 0;
         ret_groups[0] = c->group;
+        *ret_freed_bytes = c->freed_bytes;
         if (c->kin == 0)
                 return 1;
 
         for (uint32_t i = 0; i < set->n_groups; i++)
                 if (set->group[i].kin == c->kin)
                         kin_tally_add(&t, in, &set->group[i]);
-        kin_tally_settle(&t, &set->kin[c->kin], kin_counted_again(in));
+        kin_tally_settle(&t, &set->kin[c->kin], again);
         for (int pass = 0; pass < 2; pass++) {
                 for (uint32_t i = 0; i < set->n_groups; i++) {
                         if (set->group[i].kin != c->kin)
@@ -378,10 +385,10 @@ size_t victim_members(const struct select_input *in, const struct candidate *c, 
                                 n = keep_member(set, ret_groups, n, cap, i);
                 }
                 if (pass == 0)
-                        kin_tally_decide(&t, in);
+                        kin_tally_decide(&t, in, &set->kin[c->kin], again);
         }
         sort_heap(ret_groups + 1, n - 1, sizeof(*ret_groups), compare_groups_by_size, (void *)set);
-        return count_needed(in, &t, ret_groups, n, c->discounted);
+        return count_needed(in, &t, ret_groups, n, c, ret_freed_bytes);
 }
 
 const char *candidate_reason_text(enum candidate_reason r) {

@@ -90,8 +90,9 @@ int64_t select_score(uint64_t freed_bytes, int adj, uint64_t total_bytes);
 /* Fills *r; the choice is candidate[0] when n_eligible > 0. */
 void victim_select(const struct select_input *in, struct ranking *r);
 /* The groups a candidate's kill takes: itself, or its kin head first until the need is
- * covered. Returns how many were written (≥ 1). */
-size_t victim_members(const struct select_input *in, const struct candidate *c, uint32_t *ret_groups, size_t cap);
+ * covered; with what they give back, bytes. Returns how many were written (≥ 1). */
+size_t victim_members(const struct select_input *in, const struct candidate *c, uint32_t *ret_groups, size_t cap,
+                      uint64_t *ret_freed_bytes);
 /* Whether one process of the snapshot may die at all, whatever its size; detailed, its
  * ancestors too where rules look at them. */
 enum candidate_reason victim_member_reason(const struct select_input *in, const struct process *p);

@@ -362,11 +362,12 @@ pid_t snapshot_pid(const struct snapshot *s, const struct candidate *c) {
 
 size_t snapshot_members(const struct snapshot *s, pid_t *ret_pids, size_t cap) {
         _cleanup_free_ uint32_t *groups = calloc(cap, sizeof(*groups));
+        uint64_t freed_bytes;
         size_t n;
 
         if (!groups || s->ranking.n_eligible == 0)
                 return 0;
-        n = victim_members(&s->input, &s->ranking.candidate[0], groups, cap);
+        n = victim_members(&s->input, &s->ranking.candidate[0], groups, cap, &freed_bytes);
         for (size_t i = 0; i < n; i++)
                 ret_pids[i] = s->table.process[s->groups.group[groups[i]].leader].pid;
         return n;

@@ -93,14 +93,22 @@ START_TEST(a_fork_family_is_kin_through_generations) {
 }
 END_TEST
 
-START_TEST(one_fingerprint_without_a_parent_is_no_family) {
+/* A fork bomb's children, whose parents have died. */
+START_TEST(orphans_of_one_fingerprint_and_unit_are_a_family) {
         struct scripted_process *p = scripted_spawn(&sk, 10, 1, "a", 100 * MIB);
 
         scripted_fork(&sk, 20, p)->ppid = 1;
         scripted_fork(&sk, 30, p)->ppid = 1;
+        scripted_fork(&sk, 40, p)->ppid = 1;
+        scripted_fork(&sk, 50, p)->ppid = 1;
+        strcpy(scripted_find(&sk, 40)->cgroup, "0::/system.slice/other.service\n");
+        strcpy(scripted_find(&sk, 50)->cgroup, "0::/system.slice/another.service\n");
         group_all();
-        ck_assert_uint_eq(set.n_groups, 3);
-        ck_assert_uint_eq(set.n_kin, 0);
+        ck_assert_uint_eq(set.n_groups, 5);
+        ck_assert_uint_eq(set.n_kin, 1);
+        ck_assert(kin_with(10)->fork_family);
+        ck_assert_uint_eq(kin_with(10)->n_groups, 3);
+        ck_assert_uint_eq(kin_of(40), 0);
 }
 END_TEST
 
@@ -319,7 +327,7 @@ static TCase *all_tests(const char *name, void (*set_up)(void)) {
         tcase_add_checked_fixture(tc, set_up, teardown);
         tcase_add_test(tc, a_fork_family_is_kin_through_generations);
         tcase_add_test(tc, siblings_of_a_small_parent_are_a_family);
-        tcase_add_test(tc, one_fingerprint_without_a_parent_is_no_family);
+        tcase_add_test(tc, orphans_of_one_fingerprint_and_unit_are_a_family);
         tcase_add_test(tc, a_sharer_is_no_kin_of_its_own);
         tcase_add_test(tc, a_member_that_is_no_leader_links_too);
         tcase_add_test(tc, the_small_of_one_unit_and_executable_are_kin);

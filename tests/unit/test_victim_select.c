@@ -19,6 +19,7 @@ static struct memory_status memory;
 static struct protect_rules rules;
 static struct select_input in;
 static struct ranking ranking;
+static uint64_t taken_bytes; /* what the members of the choice give back */
 
 static void setup(void) {
         memset(process, 0, sizeof(process));
@@ -124,7 +125,7 @@ static const struct candidate *candidate_of(pid_t pid) {
 
 static size_t members_of_choice(pid_t *ret_pids, size_t cap) {
         uint32_t groups[MAX];
-        size_t n = victim_members(&in, &ranking.candidate[0], groups, MIN_OF(cap, (size_t)MAX));
+        size_t n = victim_members(&in, &ranking.candidate[0], groups, MIN_OF(cap, (size_t)MAX), &taken_bytes);
 
         for (size_t i = 0; i < n; i++)
                 ret_pids[i] = process[group[groups[i]].leader].pid;
@@ -749,15 +750,95 @@ START_TEST(what_others_share_is_not_taken_from_strangers) {
 }
 END_TEST
 
-/* A hundred of 100 MiB that share 60 of it, ten of which are looked at: 40 MiB each. */
+/* A hundred of 100 MiB that share 60 of it, ten of which are looked at: 40 MiB each, and the 60. */
 START_TEST(the_unseen_are_like_the_seen) {
         add_bomb(10, 100 * MIB);
         kin[1].sum_bytes = 10000 * MIB;
         table.anon_sum_bytes = 10000 * MIB;
         memory.anon_mapped = 10000 * MIB - 99 * 60 * MIB;
         ck_assert_int_eq(chosen(), 400);
-        ck_assert_uint_gt(ranking.candidate[0].freed_bytes, 3990 * MIB);
-        ck_assert_uint_lt(ranking.candidate[0].freed_bytes, 4010 * MIB);
+        ck_assert_uint_eq(ranking.candidate[0].freed_bytes, 4060 * MIB);
+}
+END_TEST
+
+/* A fork bomb of generations: each child inherits all its parent has, and adds 3 MiB. What they show
+ * is many times what there is, no one alone is worth a kill, large or small; together they are. */
+static void add_generations(size_t n, uint64_t each) {
+        uint32_t first = (uint32_t)set.n_groups;
+
+        for (size_t i = 0; i < n; i++) {
+                add((pid_t)(400 + i), "bomb", (1 + i % 10) * each);
+                memory.anon_mapped -= (i % 10) * each;
+        }
+        make_kin(first, true, 99);
+}
+
+START_TEST(a_tangle_of_generations_weighs_what_nobody_else_can_have) {
+        struct kin_discount discount = {.key = 99, .until_ns = 60};
+        pid_t pids[MAX];
+        size_t n;
+
+        in.min_free_bytes = 10 * MIB;
+        in.need_bytes = 60 * MIB;
+        add(100, "innocent", 92 * MIB);
+        add_generations(50, 3 * MIB); /* they show 825 MiB */
+        ck_assert_int_eq(chosen(), 400);
+        ck_assert_uint_eq(ranking.candidate[0].freed_bytes, 150 * MIB);
+        n = members_of_choice(pids, MAX);
+        ck_assert_int_eq(pids[0], 400); /* who forked first */
+        ck_assert_int_eq(pids[1], 409); /* then those who show most */
+        ck_assert_uint_gt(n, 60 / 30);  /* not as if what they show were their own */
+        ck_assert_uint_lt(n, 50);
+        ck_assert_uint_ge(taken_bytes, 60 * MIB);
+        ck_assert_uint_le(taken_bytes, 66 * MIB);
+
+        /* a kill that yielded little does not change what is certain */
+        in.discount = &discount;
+        in.n_discounts = 1;
+        ck_assert_int_eq(chosen(), 400);
+        ck_assert_uint_eq(ranking.candidate[0].freed_bytes, 150 * MIB);
+        ck_assert_uint_eq(members_of_choice(pids, MAX), n);
+
+        /* but a leak that is larger than they all is the victim */
+        memory.anon_mapped += 100 * MIB;
+        table.anon_sum_bytes += 100 * MIB;
+        group[0].freed_bytes = group[0].anon_bytes = process[0].anon_bytes = 192 * MIB;
+        ck_assert_int_eq(chosen(), 100);
+}
+END_TEST
+
+START_TEST(an_untouchable_of_a_tangle_keeps_what_it_shows) {
+        in.min_free_bytes = 10 * MIB;
+        add_generations(50, 3 * MIB);
+        process[49].adj = -1000; /* 30 MiB */
+        ck_assert_int_eq(chosen(), 400);
+        ck_assert_uint_eq(ranking.candidate[0].freed_bytes, 120 * MIB);
+}
+END_TEST
+
+START_TEST(a_leak_in_a_tangle_dies_alone) {
+        add_generations(50, 3 * MIB);
+        in.min_free_bytes = 10 * MIB;
+        group[20].freed_bytes = group[20].anon_bytes = process[20].anon_bytes = 403 * MIB;
+        table.anon_sum_bytes += 400 * MIB;
+        memory.anon_mapped += 400 * MIB;
+        ck_assert_int_eq(chosen(), 420);
+        ck_assert_uint_eq(ranking.candidate[0].kin, 0);
+}
+END_TEST
+
+START_TEST(what_is_counted_once_is_no_tangle) {
+        in.min_free_bytes = 10 * MIB;
+        add_generations(50, 3 * MIB);
+        memory.anon_mapped = table.anon_sum_bytes / 2 + MIB;
+        chosen();
+        ck_assert_uint_ne(candidate_of(400)->freed_bytes, memory.anon_mapped);
+        memory.anon_mapped -= MIB;
+        chosen();
+        ck_assert_uint_eq(candidate_of(400)->freed_bytes, memory.anon_mapped);
+        kin[1].fork_family = false;
+        chosen();
+        ck_assert_uint_ne(candidate_of(400)->freed_bytes, memory.anon_mapped);
 }
 END_TEST
 
@@ -852,6 +933,10 @@ int main(void) {
         tcase_add_test(tc, what_others_share_is_not_taken_from_strangers);
         tcase_add_test(tc, the_unseen_are_like_the_seen);
         tcase_add_test(tc, a_large_head_of_another_class_stays_out);
+        tcase_add_test(tc, a_tangle_of_generations_weighs_what_nobody_else_can_have);
+        tcase_add_test(tc, an_untouchable_of_a_tangle_keeps_what_it_shows);
+        tcase_add_test(tc, a_leak_in_a_tangle_dies_alone);
+        tcase_add_test(tc, what_is_counted_once_is_no_tangle);
         tcase_add_test(tc, nothing_is_copied_where_the_kernel_does_not_tell);
         tcase_add_test(tc, a_kin_that_did_not_yield_counts_a_quarter_for_a_while);
         suite_add_tcase(suite, tc);
