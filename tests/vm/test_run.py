@@ -136,6 +136,19 @@ class TestBoots(unittest.TestCase):
         self.assertEqual(len(planned), 2)
         self.assertEqual([got[x]["died"] for x in "abc"], ["gone"] * 3)
 
+    def test_a_worn_machine_is_replaced_and_nobody_blamed(self):
+        got, planned = run_boots([entry("a"), entry("b"), entry("c")], [
+            FakeMachine([begin("a"), result("a"), {"end": True, "worn": True}]),
+            FakeMachine([begin("b"), result("b"), {"end": True, "worn": True}]),
+            FakeMachine([begin("c"), result("c"), {"end": True}])])
+        self.assertEqual(planned, [["a", "b", "c"], ["b", "c"], ["c"]])
+        self.assertFalse(any("died" in r or "earlier_deaths" in r for r in got.values()))
+
+    def test_a_machine_worn_from_the_beginning_is_not_tried_for_ever(self):
+        got, _ = run_boots([entry("a")], [
+            FakeMachine([{"end": True, "worn": True}]), FakeMachine([{"end": True, "worn": True}])])
+        self.assertEqual(got["a"]["died"], "left out")
+
     def test_an_end_that_leaves_entries_out_is_no_success(self):
         got, _ = run_boots([entry("a")], [FakeMachine([{"end": True}]), FakeMachine([{"end": 1}])])
         self.assertEqual(got["a"]["died"], "left out")

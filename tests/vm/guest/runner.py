@@ -105,6 +105,7 @@ class Entry:
         self.meter = None
         self.pid = None
         self.seen = {}
+        self.worn = False   # a service of the system died: nobody else is measured on this machine
 
     def result(self):
         """Runs it; everything there is to say of it."""
@@ -171,6 +172,7 @@ class Entry:
         world = self.world
         core = main_pids()
         lost = [unit for unit, pid in self.seen["core"].items() if core.get(unit) != pid]
+        self.worn = bool(lost)
         self.seen.update(
             subject=self.plan["subject"], need=world.need, expected=world.expected,
             available_mib=world.mem_available(), line_mib=world.kill_line_mib,
@@ -261,16 +263,22 @@ def main(path=PLAN):
         warm_up()
     except Exception:  # pylint: disable=broad-except
         traceback.print_exc()
+    worn = False
     for entry in plan["entries"]:
         say({"begin": entry["id"]})
+        worn = True
         try:
-            result = Entry(entry).result()
+            turn = Entry(entry)
+            result = turn.result()
+            worn = turn.worn
         except Exception as error:  # pylint: disable=broad-except
             traceback.print_exc()
             result = {"id": entry["id"], "error": f"{type(error).__name__}: {error}",
                       "bars": {"ran": False}}
         say({"result": result})
-    say({"end": True})
+        if worn:
+            break
+    say({"end": True, "worn": worn})
 
 
 if __name__ == "__main__":
