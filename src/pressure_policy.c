@@ -146,9 +146,10 @@ static void judge_fall(struct pressure_state *st, const struct pressure_sample *
 
 /* --- the lines ------------------------------------------------------------------------ */
 
-/* The fall's share is added once to each line and not multiplied with it: it is the way that
- * memory goes in kill_ahead_ns (between a tick and the memory of the victim being back), and that is the same from wherever one looks. And no line passes its
- * quarter of the base: a program that starts fast on a small machine must not turn all of its
+/* The kill line is where so little is left that it lasts no longer than kill_ahead_ns (between a
+ * tick and the memory of the victim being back), and the plain line where the fall is slow. Not the
+ * sum of both: four compilers that start fall fast, too, and end between these two. No line passes
+ * its quarter of the base: a program that starts fast on a small machine must not turn all of its
  * memory into "nearly empty". */
 static void set_lines(const struct pressure_settings *set, const struct memory_status *m, uint64_t fall_bytes_per_s,
                       struct pressure_verdict *v) {
@@ -159,9 +160,9 @@ static void set_lines(const struct pressure_settings *set, const struct memory_s
         ahead = scale(fall_bytes_per_s, (uint64_t)set->kill_ahead_ns, (uint64_t)NS_PER_SEC);
         ahead = MIN_OF(ahead, KILL_AHEAD_MAX_BYTES);
 
-        v->kill_line_bytes = MIN_OF(plain + ahead, NO_LINE_ABOVE(m->base, 1));
-        v->term_line_bytes = MIN_OF(2 * plain + ahead, NO_LINE_ABOVE(m->base, 2));
-        v->warn_line_bytes = MIN_OF(4 * plain + ahead, NO_LINE_ABOVE(m->base, 3));
+        v->kill_line_bytes = MIN_OF(MAX_OF(plain, ahead), NO_LINE_ABOVE(m->base, 1));
+        v->term_line_bytes = MIN_OF(v->kill_line_bytes + plain, NO_LINE_ABOVE(m->base, 2));
+        v->warn_line_bytes = MIN_OF(v->kill_line_bytes + 3 * plain, NO_LINE_ABOVE(m->base, 3));
 }
 
 /* Usable swap at which none is left, times a factor. Measured on the smaller of swap and

@@ -10,7 +10,7 @@ enum pressure_cause { CAUSE_NONE, CAUSE_EMPTY, CAUSE_THRASHING, CAUSE_FORCED };
 struct pressure_settings {
         uint32_t kill_line_permille;                       /* 25 */
         uint64_t kill_line_min_bytes, kill_line_max_bytes; /* 24 MiB, 300 MiB */
-        int64_t kill_ahead_ns; /* 100 ms: the lines rise by what falls in this time, by 1 GiB at most */
+        int64_t kill_ahead_ns;                             /* 100 ms: no line below what falls in this time, or 1 GiB */
         uint32_t
                 swap_usable_permille; /* 50: usable swap at or below this share of the smaller of swap total and base (no swap: always below) */
         uint32_t stall_permille;            /* 250: leaks out of the bucket */
