@@ -10,7 +10,8 @@
 #define RETRY_LAST_NS (200 * NS_PER_MS)
 #define DUMP_NS NS_PER_SEC /* SIGKILL ends a core dump: until then EINVAL proves no sharer */
 #define DRAIN_LIMIT_NS (250 * NS_PER_MS)
-#define DRAIN_STILL_NS (50 * NS_PER_MS) /* no rise for that long: no more is coming */
+#define DRAIN_STILL_NS (50 * NS_PER_MS)         /* no rise for that long: no more is coming */
+#define EXHAUSTED_TOO_SOON_NS (100 * NS_PER_MS) /* no time to see whether a survivor lets go */
 #define DRY_RUN_HOLD_NS NS_PER_SEC
 
 static void measure_gain(struct kill_domain *d, struct kill_session *s, const struct memory_status *m, int64_t now_ns) {
@@ -76,9 +77,11 @@ static const char *absorbed_why(const struct kill_session *s) {
 
 /* Who shares the memory without having been seen shows all of it, but so does a child between vfork
  * and exec for a moment, and each copy of a fork. So it is judged when the gain has stopped, and the
- * slot waits as long as a survivor may still let go. */
-static void step_draining(struct kill_domain *d, struct kill_session *s, int64_t now_ns) {
-        bool over = now_ns - s->draining_ns >= DRAIN_LIMIT_NS;
+ * slot waits as long as a survivor may still let go; not one that takes the last memory. */
+static void step_draining(struct kill_domain *d, struct kill_session *s, const struct pressure_verdict *v,
+                          int64_t now_ns) {
+        bool over = now_ns - s->draining_ns >= DRAIN_LIMIT_NS ||
+                    (s->all_gone && v->exhausted_in_ns < EXHAUSTED_TOO_SOON_NS);
 
         if (gain_suffices(s))
                 kill_finish(d, s, SESSION_RELEASED, "memory is back", now_ns);
@@ -345,7 +348,7 @@ static void step_one(struct kill_domain *d, struct kill_session *s, const struct
                 step_reaping(d, s, now_ns);
                 break;
         case SESSION_DRAINING:
-                step_draining(d, s, now_ns);
+                step_draining(d, s, v, now_ns);
                 break;
         default:
                 break;

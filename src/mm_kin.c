@@ -133,21 +133,18 @@ static void join_families(const struct linking *l, uint32_t *joined) {
         }
 }
 
-/* A server's parent is often too small to be in the set; a fork bomb's exit, or die first. Their
- * children are known as forks by the one fingerprint that they have in common: whoever has exec'ed
- * has addresses of its own. (Where there is no ASLR two starts of one program look like forks, so
- * it is believed within one unit only.) */
+/* A server's parent is often too small to be in the set; a fork bomb's exit, or die first, and
+ * whoever adopts their children is no relative. These are known as forks by the one fingerprint that
+ * they have in common: whoever has exec'ed has addresses of its own. (Where there is no ASLR two
+ * starts of one program look like forks, so it is believed within one unit only.) */
 static void join_copies(const struct linking *l, uint32_t *joined) {
-        const struct mm_scratch *x = l->s->scratch;
-        struct mm_entry *entry = x->entry;
-        size_t n = 0;
+        struct mm_entry *entry = l->s->scratch->entry;
+        size_t n = l->s->n_groups;
 
-        for (uint32_t g = 0; g < l->s->n_groups; g++) {
+        for (uint32_t g = 0; g < n; g++) {
                 const struct process *p = leader_of(l, g);
-                uint32_t parent = x->parent[l->s->group[g].leader];
 
-                if (parent == MM_NONE || x->group_of[parent] == MM_NONE || p->ppid == 1)
-                        entry[n++] = (struct mm_entry){hash_bytes(kind_of(l->t, p), &p->print, sizeof(p->print)), 0, g};
+                entry[g] = (struct mm_entry){hash_bytes(kind_of(l->t, p), &p->print, sizeof(p->print)), 0, g};
         }
         mm_sort_entries(entry, n);
         for (size_t i = 1; i < n; i++) {

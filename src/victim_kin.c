@@ -34,6 +34,9 @@ struct counted_again kin_counted_again(const struct select_input *in) {
 }
 
 #define TANGLE_MEMBERS 3
+/* Equal shares explain what a server's workers have in common, but for a few percent; of a bomb of
+ * eight generations they leave a quarter or more. */
+#define TANGLE_UNEXPLAINED_PART 8
 
 enum kin_bin kin_bin_of(const struct select_input *in, const struct mm_group *g) {
         return g->freed_bytes < in->min_free_bytes ? BIN_SMALL : BIN_LARGE;
@@ -73,6 +76,7 @@ void kin_tally_settle(struct kin_tally *t, const struct mm_kin *kin, struct coun
                 t->bin[b].shared_bytes = shared_part(t->bin[b].smallest_anon, n, &again.anon_bytes) +
                                          shared_part(t->bin[b].smallest_swap, n, &again.swap_bytes);
         }
+        t->unexplained_bytes = again.anon_bytes;
         t->unseen_shown_bytes = unseen;
         t->unseen_bytes = sub_floor(unseen, n_unseen * t->bin[BIN_SMALL].shared_bytes);
 }
@@ -96,7 +100,6 @@ static void party_join(struct kin_party *p, const struct mm_group *g, const stru
         }
         p->sum_bytes += c->freed_bytes;
         p->anon_bytes += g->anon_bytes;
-        p->swap_bytes += g->swap_bytes;
         p->n++;
 }
 
@@ -117,11 +120,9 @@ void kin_tally_count(struct kin_tally *t, const struct select_input *in, const s
 }
 
 /* Of what the party shows, what none but it can have, though all that is counted again were
- * counted again in it. */
-static uint64_t sure_bytes(const struct kin_party *p, struct counted_again again) {
-        if (!again.known)
-                return 0;
-        return sub_floor(p->anon_bytes, again.anon_bytes) + sub_floor(p->swap_bytes, again.swap_bytes);
+ * counted again in it. Not its swap: what is used there may be shared memory's. */
+static uint64_t sure_bytes(uint64_t shown_anon_bytes, struct counted_again again) {
+        return again.known ? sub_floor(shown_anon_bytes, again.anon_bytes) : 0;
 }
 
 static enum candidate_class class_of_most(const struct kin_party *party) {
@@ -136,11 +137,11 @@ static enum candidate_class class_of_most(const struct kin_party *party) {
 static bool decide_tangle(struct kin_tally *t, const struct select_input *in, struct counted_again again) {
         enum candidate_class class = class_of_most(t->all);
         const struct kin_party *p = &t->all[class];
-        uint64_t shown = p->anon_bytes + p->swap_bytes + t->unseen_shown_bytes;
-        uint64_t sure = sub_floor(shown, again.anon_bytes + again.swap_bytes);
+        uint64_t shown = p->anon_bytes + t->unseen_shown_bytes;
+        uint64_t sure = sure_bytes(shown, again);
 
-        if (!again.known || p->n < TANGLE_MEMBERS || sure < in->min_free_bytes || sure > shown / 2 ||
-            p->largest_bytes >= sure / 2)
+        if (p->n < TANGLE_MEMBERS || sure < in->min_free_bytes || sure > shown / 2 || p->largest_bytes >= sure / 2 ||
+            t->unexplained_bytes < again.anon_bytes / TANGLE_UNEXPLAINED_PART)
                 return false;
         t->how = KIN_TANGLE;
         t->class = class;
@@ -181,11 +182,9 @@ void kin_tally_decide(struct kin_tally *t, const struct select_input *in, const 
 
 /* In a tangle each has inherited another part of it, the youngest generation the most. */
 uint64_t kin_part_bytes(const struct kin_tally *t, uint64_t private_bytes, const struct mm_group *g) {
-        uint64_t shown = g->anon_bytes + g->swap_bytes;
-
         if (t->how != KIN_TANGLE)
                 return private_bytes;
-        return MIN_OF(private_bytes, (uint64_t)((unsigned __int128)shown * t->sure_bytes / t->shown_bytes));
+        return MIN_OF(private_bytes, (uint64_t)((unsigned __int128)g->anon_bytes * t->sure_bytes / t->shown_bytes));
 }
 
 /* A quarter: the workers of a server and the tabs of a browser are a family, too, and together
@@ -193,12 +192,13 @@ uint64_t kin_part_bytes(const struct kin_tally *t, uint64_t private_bytes, const
  * better guess that one of theirs is to blame. */
 #define VOICE_DIVISOR 4
 #define VOICE_MEMBERS 3
+#define VOICE_TIMES 3 /* itself: who is larger than that is the better guess, however many they are */
 
 uint64_t kin_voice_bytes(const struct kin_tally *t, const struct mm_kin *kin, const struct candidate *c) {
         if (!kin->fork_family || t->how >= KIN_WHOLE || t->large.n < VOICE_MEMBERS || t->large.largest != c->group ||
             c->reason != CANDIDATE_ELIGIBLE)
                 return 0;
-        return t->large.sum_bytes / VOICE_DIVISOR;
+        return MIN_OF(t->large.sum_bytes / VOICE_DIVISOR, VOICE_TIMES * c->freed_bytes);
 }
 
 bool kin_includes(const struct kin_tally *t, const struct select_input *in, const struct candidate *c) {
@@ -225,7 +225,6 @@ void kin_candidate(const struct kin_tally *t, struct counted_again again, struct
         if (t->how == KIN_SMALL && t->takes_head && !t->head_is_small) {
                 p.sum_bytes += t->head.sum_bytes;
                 p.anon_bytes += t->head.anon_bytes;
-                p.swap_bytes += t->head.swap_bytes;
                 p.largest_bytes = MAX_OF(p.largest_bytes, t->head.largest_bytes);
                 p.adj = MIN_OF(p.adj, t->head.adj);
         }
@@ -240,6 +239,6 @@ void kin_candidate(const struct kin_tally *t, struct counted_again again, struct
         c->freed_bytes = t->how == KIN_TANGLE  ? t->sure_bytes
                          : t->how == KIN_WHOLE ? p.sum_bytes + t->bin[BIN_LARGE].shared_bytes
                                                : p.sum_bytes + t->unseen_bytes;
-        c->sure_bytes = MIN_OF(sure_bytes(&p, again), c->freed_bytes);
+        c->sure_bytes = MIN_OF(sure_bytes(p.anon_bytes, again), c->freed_bytes);
         *ret_weighed_bytes = t->how == KIN_WHOLE ? c->freed_bytes : MIN_OF(p.largest_bytes, c->freed_bytes);
 }

@@ -2,9 +2,10 @@
  * of victim_select, which judges the members one by one.
  *
  * Three reasons make a kin compete by its sum:
- *   tangle: a fork family of which most is counted again and none is much by itself: children
- *           that inherited and grew, generation after generation (a fork bomb). It weighs what
- *           nobody else can have: AnonPages less all that the others show.
+ *   tangle: a fork family of which most is counted again, more than equal shares explain, and
+ *           none is much by itself: children that inherited and grew, generation after generation
+ *           (a fork bomb). It weighs what nobody else can have: AnonPages less all that the
+ *           others show.
  *   whole:  the large of a fork family that share much copy-on-write memory alike, which only
  *           the death of the last one gives back. Without the others a member frees no more
  *           than its private part.
@@ -30,7 +31,7 @@ struct kin_party {
         uint32_t oldest, largest; /* groups */
         uint64_t oldest_start;
         uint64_t sum_bytes, largest_bytes; /* of their private parts */
-        uint64_t anon_bytes, swap_bytes;   /* as they show it, with what is shared */
+        uint64_t anon_bytes;               /* as they show it, with what is shared */
         int16_t adj;                       /* the most protective */
         enum candidate_class class;        /* likewise */
 };
@@ -41,6 +42,7 @@ struct kin_tally {
                 uint64_t sum_bytes, smallest_anon, smallest_swap;
                 uint64_t shared_bytes; /* of each: what only the last one's death gives back */
         } bin[N_BINS];
+        uint64_t unexplained_bytes;  /* of what is counted again, beyond what equal shares could cause */
         uint64_t unseen_shown_bytes; /* of the small that are not in the set */
         uint64_t unseen_bytes;       /* private parts of these */
 

@@ -350,7 +350,9 @@ static size_t count_needed(const struct select_input *in, const struct kin_tally
                         return i + 1;
                 }
         }
-        *ret_freed_bytes = t->how == KIN_WHOLE ? c->freed_bytes : MIN_OF(sum, c->freed_bytes);
+        bool all =
+                t->how == KIN_WHOLE || (t->how == KIN_TANGLE && n == t->all[t->class].n && t->unseen_shown_bytes == 0);
+        *ret_freed_bytes = all || sum == 0 ? c->freed_bytes : MIN_OF(sum, c->freed_bytes);
         return n;
 }
 

@@ -1431,6 +1431,22 @@ START_TEST(copies_are_expected_back_once) {
 }
 END_TEST
 
+/* A child that has as much as the victim had, by fork: that is not where the memory went. */
+START_TEST(a_relative_is_no_survivor) {
+        crowd_at(KILL_BYTES);
+        scripted_vanish(&sk, second);
+        sk.available_bytes = KILL_BYTES;
+        leak->mm->returns_bytes = 0;
+        for (size_t i = 0; i < ELEMENTS(leak->mm->mrelease_script); i++)
+                leak->mm->mrelease_script[i] = -ESRCH;
+        leak->mm->n_mrelease_script = ELEMENTS(leak->mm->mrelease_script);
+        scripted_fork(&sk, 400, leak)->adj = -1000;
+        scene_go_on(SEC);
+        ck_assert_uint_eq(leak->sigkills, 1);
+        assert_outcome(SESSION_ABSORBED);
+}
+END_TEST
+
 /* Each of four has 150 MiB of its own: two are needed. */
 START_TEST(who_dies_with_the_victim_is_not_the_next) {
         crowd_at(KILL_BYTES);
@@ -1803,6 +1819,7 @@ int main(void) {
         CASE(nor_adopted);
         CASE(a_fork_bomb_is_one_session);
         CASE(copies_are_expected_back_once);
+        CASE(a_relative_is_no_survivor);
         CASE(who_dies_with_the_victim_is_not_the_next);
         CASE(one_of_many_that_execs_does_not_save_the_bomb);
         CASE(a_reload_counts_from_the_next_tick);

@@ -604,6 +604,19 @@ START_TEST(a_survivor_that_holds_the_memory_has_escaped) {
 }
 END_TEST
 
+START_TEST(a_survivor_that_takes_the_last_memory_is_not_waited_for) {
+        struct scripted_process *p = spawn(300);
+
+        scripted_fork(&sk, 400, p);
+        p->mm->returns_bytes = 0;
+        answers(p, -ESRCH, 8);
+        scene_kill(300);
+        scene.verdict.exhausted_in_ns = 99 * MS;
+        scene_run(60 * MS);
+        assert_ended(SESSION_ESCAPED);
+}
+END_TEST
+
 START_TEST(of_a_family_the_relatives_are_no_survivors) {
         struct scripted_process *p = spawn(300);
 
@@ -1016,6 +1029,7 @@ static Suite *kill_session_suite(void) {
         tcase_add_test(tc, members_that_differ_cancel_and_spend_nothing);
         tcase_add_loop_test(tc, a_plan_can_be_called_off, 0, 2);
         tcase_add_loop_test(tc, a_survivor_that_holds_the_memory_has_escaped, 0, 2);
+        tcase_add_test(tc, a_survivor_that_takes_the_last_memory_is_not_waited_for);
         tcase_add_test(tc, of_a_family_the_relatives_are_no_survivors);
         tcase_add_test(tc, a_survivor_that_lets_go_is_waited_for);
         tcase_add_test(tc, a_survivor_does_no_harm_when_the_memory_is_back);

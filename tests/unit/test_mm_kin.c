@@ -97,15 +97,17 @@ END_TEST
 START_TEST(orphans_of_one_fingerprint_and_unit_are_a_family) {
         struct scripted_process *p = scripted_spawn(&sk, 10, 1, "a", 100 * MIB);
 
-        scripted_fork(&sk, 20, p)->ppid = 1;
+        scripted_spawn(&sk, 5, 1, "supervisor", 100 * MIB);
+        scripted_fork(&sk, 20, p)->ppid = 5; /* it adopts */
         scripted_fork(&sk, 30, p)->ppid = 1;
         scripted_fork(&sk, 40, p)->ppid = 1;
         scripted_fork(&sk, 50, p)->ppid = 1;
         strcpy(scripted_find(&sk, 40)->cgroup, "0::/system.slice/other.service\n");
         strcpy(scripted_find(&sk, 50)->cgroup, "0::/system.slice/another.service\n");
         group_all();
-        ck_assert_uint_eq(set.n_groups, 5);
+        ck_assert_uint_eq(set.n_groups, 6);
         ck_assert_uint_eq(set.n_kin, 1);
+        ck_assert_uint_eq(kin_of(5), 0);
         ck_assert(kin_with(10)->fork_family);
         ck_assert_uint_eq(kin_with(10)->n_groups, 3);
         ck_assert_uint_eq(kin_of(40), 0);
