@@ -72,8 +72,8 @@ def tmpfs_full(w, nobody_is_worth_it=True):
         w.sleep(0.05)
     w.expect(there and lowest < w.kill_line_mib, "memory fell below the kill line")
     w.note(f"lowest MemAvailable {lowest:.1f} MiB, kill line {w.kill_line_mib:.1f} MiB")
+    os.unlink(f"{where}/filled")    # nobody corrects it from here on
     if w.subject == "oomreapd" and nobody_is_worth_it:
-        os.unlink(f"{where}/filled")
         said = [r for r in w.journal() if r.get("OOMREAPD_EVENT") == "nobody"]
         named = [r for r in said if where in r.get("OOMREAPD_NOTE", "")]
         w.expect(named, "the journal names the tmpfs that holds the memory")
