@@ -29,7 +29,8 @@ static void sense(struct daemon *d, int64_t now_ns) {
                 if (d->memory_errors++ == 0)
                         daemon_notice(d, EVENT_NOTICE, LOG_WARNING,
                                       "meminfo could not be read; going on with the last reading");
-        if (kill_in_flight(&d->domain))
+        /* The kill line is never above a quarter. */
+        if (kill_in_flight(&d->domain) || d->memory.available < d->memory.base / 4)
                 (void)memory_status_read_pcp(&d->reader, &d->memory);
         d->psi_known = psi_monitor_read(&d->psi, now_ns, &d->psi_totals) == 0;
 }

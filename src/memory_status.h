@@ -21,7 +21,9 @@ struct memory_status {
         uint64_t base;      /* MemTotal − Hugetlb: what percentages refer to */
         uint64_t available; /* MemAvailable (or the estimate, see estimated) + zfs_reclaimable */
         uint64_t free;      /* MemFree */
-        uint64_t pcp_free;  /* pages in per-CPU lists (zoneinfo count:), only after memory_status_read_pcp */
+        /* Free pages in per-CPU lists (zoneinfo count:), which MemFree and MemAvailable leave out; only
+         * after memory_status_read_pcp. Up to an eighth of a zone since 6.7 (zone_highsize(), mm/page_alloc.c). */
+        uint64_t pcp_free;
         uint64_t swap_total, swap_free;
         uint64_t
                 swap_usable; /* DESIGN 5: min(disk free + zram free × (1 − compressed/original), Active(anon) + Inactive(anon)) */
@@ -61,7 +63,7 @@ int memory_status_read(struct memory_reader *r, int64_t now_ns, struct memory_st
 /* The counters of this very moment: memory_status_read() hands on what is at most
  * MEMORY_COUNTERS_NS old. What cannot be read leaves the last ones. */
 void memory_status_read_counters(struct memory_reader *r, int64_t now_ns, struct memory_status *s);
-/* Adds pcp_free to a reading (dearer: only while a release is measured). */
+/* Adds pcp_free to a reading (dearer: only where memory is short, or a release is measured). */
 int memory_status_read_pcp(struct memory_reader *r, struct memory_status *s);
 
 /* Pure parsers, fuzzed. */

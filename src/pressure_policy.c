@@ -172,12 +172,18 @@ static uint64_t swap_line(const struct pressure_settings *set, const struct memo
         return permille_of(MIN_OF(m->swap_total, m->base), set->swap_usable_permille * times);
 }
 
+/* MemAvailable leaves out what lies on the CPUs' own lists, though an allocator that finds nothing
+ * else has them drained before anybody is killed (__alloc_pages_direct_reclaim()). */
+static uint64_t reachable(const struct memory_status *m) {
+        return m->available + m->pcp_free;
+}
+
 static bool level_holds(const struct pressure_settings *set, const struct pressure_verdict *v,
                         const struct memory_status *m, enum pressure_level level, bool held) {
-        uint64_t line, swap;
+        uint64_t line, swap, there = level >= LEVEL_TERM ? reachable(m) : m->available;
 
         line = level == LEVEL_KILL ? v->kill_line_bytes : level == LEVEL_TERM ? v->term_line_bytes : v->warn_line_bytes;
-        if (held ? m->available > line + line / 4 : m->available >= line)
+        if (held ? there > line + line / 4 : there >= line)
                 return false;
         /* A machine with swap left is not short yet, it is only going to be slow: that is what
          * the bucket judges, and what warn prepares for. (Without swap there is never any left.) */
@@ -270,7 +276,7 @@ static int64_t next_tick(const struct pressure_state *st, const struct pressure_
         uint64_t distance, rate;
         int64_t ns;
 
-        distance = sub_floor(m->available, v->kill_line_bytes) + sub_floor(m->swap_usable, swap_line(set, m, 1));
+        distance = sub_floor(reachable(m), v->kill_line_bytes) + sub_floor(m->swap_usable, swap_line(set, m, 1));
         rate = MIN_OF(MAX_OF(s->cpus, 1U), FALL_CPUS_MAX) * FALL_PER_CPU_BYTES_PER_S;
         rate = MAX_OF(rate, 2 * st->fall_peak_bytes_per_s);
         ns = (int64_t)MIN_OF(scale(distance, (uint64_t)NS_PER_SEC, rate) / 2, (uint64_t)TICK_MAX_NS);
@@ -318,13 +324,13 @@ void pressure_policy_judge(struct pressure_state *st, const struct pressure_sett
 
         v.fall_bytes_per_s = st->fall_bytes_per_s;
         v.falling = st->falling;
-        v.need_bytes = sub_floor(v.term_line_bytes, m->available);
+        v.need_bytes = sub_floor(v.term_line_bytes, reachable(m));
         if (v.level >= LEVEL_TERM)
                 v.need_bytes = MAX_OF(v.need_bytes, UINT64_C(1));
-        v.desperate = m->available <= permille_of(m->base, DESPERATE_PERMILLE);
+        v.desperate = reachable(m) <= permille_of(m->base, DESPERATE_PERMILLE);
         if (st->fall_peak_bytes_per_s > 0)
                 v.exhausted_in_ns = (int64_t)MIN_OF(
-                        scale(m->available + m->swap_usable, (uint64_t)NS_PER_SEC, st->fall_peak_bytes_per_s),
+                        scale(reachable(m) + m->swap_usable, (uint64_t)NS_PER_SEC, st->fall_peak_bytes_per_s),
                         (uint64_t)INT64_MAX);
         v.next_tick_ns = next_tick(st, set, sample, &v);
 

@@ -88,6 +88,8 @@ static int world_open(struct kernel *k, int dirfd, const char *path, int flags) 
         atomic_fetch_add(&world.opens, 1);
         if (strcmp(path, "/proc/pressure/memory") == 0)
                 return -ENOENT; /* the machine's pressure is none of ours */
+        if (strcmp(path, "/proc/zoneinfo") == 0)
+                return -ENOENT; /* nor what its CPUs hold */
         if (strcmp(path, "/proc/meminfo") == 0)
                 kind = FD_MEMINFO;
         else if (strcmp(path, "/proc/vmstat") == 0)

@@ -356,7 +356,7 @@ START_TEST(pages_in_per_cpu_lists_are_back_too) {
         crowd_at(KILL_BYTES);
         leak->exits_after_ns = -1;
         sk.fail_process_mrelease = -EAGAIN; /* no other evidence */
-        sk.pcp_pages = 1100 * MIB / 4096;   /* what lay there before is no gain */
+        sk.pcp_pages = 10 * MIB / 4096;     /* what lay there before is no gain */
         scene_go_on(500 * MS);
         ck_assert_uint_eq(leak->sigkills, 1);
         ck_assert_uint_eq(kill_slots_taken(&d.domain), 1);
@@ -364,6 +364,19 @@ START_TEST(pages_in_per_cpu_lists_are_back_too) {
         sk.available_bytes = WARN_BYTES;
         scene_go_on(50 * MS);
         assert_outcome(SESSION_RELEASED);
+}
+END_TEST
+
+/* Free pages on the CPUs' lists: not a shortage. */
+START_TEST(pages_in_per_cpu_lists_spare_everybody) {
+        crowd_at(KILL_BYTES);
+        sk.pcp_pages = 400 * MIB / 4096;
+        scene_go_on(SEC);
+        ck_assert_uint_eq(killed(), 0);
+        ck_assert_int_eq(d.verdict.level, LEVEL_WARN);
+        sk.pcp_pages = 10 * MIB / 4096;
+        scene_go_on(SEC);
+        ck_assert_uint_eq(killed(), 1);
 }
 END_TEST
 
@@ -1751,6 +1764,7 @@ int main(void) {
         CASE(memory_that_is_back_but_not_enough_is_followed_at_once);
         CASE(a_slot_that_is_back_is_used_at_once);
         CASE(pages_in_per_cpu_lists_are_back_too);
+        CASE(pages_in_per_cpu_lists_spare_everybody);
         CASE(a_steep_fall_does_not_outlive_its_kill);
         CASE(enough_is_enough);
         CASE(a_prepared_kill_opens_nothing);

@@ -256,6 +256,26 @@ START_TEST(the_kill_line_is_not_less_than_200_ms_of_the_fall) {
 }
 END_TEST
 
+/* On 7.2 a machine of 963 MiB has had 52 MiB on them, with 38 MiB available. */
+START_TEST(what_the_cpus_hold_is_free) {
+        struct world w = world_new(4000 * MIB);
+
+        w.m.pcp_free = 52 * MIB;
+        ck_assert_int_eq(level_at(&w, 100 * MIB + 1), LEVEL_TERM);
+        ck_assert_int_eq(level_at(&w, 48 * MIB + 1), LEVEL_TERM);
+        ck_assert_int_eq(level_at(&w, 48 * MIB - 1), LEVEL_KILL);
+        ck_assert(!w.v.desperate); /* 2 % are 80 MiB */
+        ck_assert_uint_eq(w.v.need_bytes, 100 * MIB + 1);
+        w.m.available = 28 * MIB;
+        pass(&w, 100, 0);
+        ck_assert(w.v.desperate);
+        w.m.available = 73 * MIB; /* a quarter above the line again, with them */
+        ck_assert(pressure_policy_still(&w.set, &w.v, &w.m));
+        w.m.available++;
+        ck_assert(!pressure_policy_still(&w.set, &w.v, &w.m));
+}
+END_TEST
+
 /* Four compilers that start at once on a machine of 963 MiB: 400 MiB/s, down to 51 MiB, and there it
  * ends, as they have what they need (seen on a booted machine). */
 START_TEST(a_start_that_ends_above_what_lasts_100_ms_kills_nobody) {
@@ -1051,6 +1071,7 @@ static Suite *pressure_policy_suite(void) {
                 a_swap_far_larger_than_memory_is_not_used_up_at_five_percent_of_it,
                 incompressible_zram_kills_though_swap_is_free,
                 the_kill_line_is_not_less_than_200_ms_of_the_fall,
+                what_the_cpus_hold_is_free,
                 a_start_that_ends_above_what_lasts_100_ms_kills_nobody,
                 a_fast_program_on_a_small_machine_is_not_emptiness,
                 the_peak_halves_every_second,
