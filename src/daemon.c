@@ -78,6 +78,7 @@ static void select_victims(struct daemon *d, int64_t now_ns) {
                 .spent = d->domain.spent,
                 .n_spent = d->domain.n_spent,
                 .now_ns = now_ns,
+                .boot_ticks = (uint64_t)d->kernel->boottime_ns(d->kernel) / (NS_PER_SEC / 100), /* USER_HZ is 100 */
         };
         victim_select(&d->input, &d->ranking);
 }

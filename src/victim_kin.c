@@ -33,10 +33,8 @@ struct counted_again kin_counted_again(const struct select_input *in) {
         };
 }
 
-#define TANGLE_MEMBERS 3
-/* Equal shares explain what a server's workers have in common, but for a few percent; of a bomb of
- * eight generations they leave a quarter or more. */
-#define TANGLE_UNEXPLAINED_PART 8
+#define STORM_MEMBERS 16
+#define YOUNG_TICKS (120 * 100) /* a slower bomb leaves time for somebody to look at it */
 
 enum kin_bin kin_bin_of(const struct select_input *in, const struct mm_group *g) {
         return g->freed_bytes < in->min_free_bytes ? BIN_SMALL : BIN_LARGE;
@@ -76,7 +74,7 @@ void kin_tally_settle(struct kin_tally *t, const struct mm_kin *kin, struct coun
                 t->bin[b].shared_bytes = shared_part(t->bin[b].smallest_anon, n, &again.anon_bytes) +
                                          shared_part(t->bin[b].smallest_swap, n, &again.swap_bytes);
         }
-        t->unexplained_bytes = again.anon_bytes;
+        t->n_unseen = n_unseen;
         t->unseen_shown_bytes = unseen;
         t->unseen_bytes = sub_floor(unseen, n_unseen * t->bin[BIN_SMALL].shared_bytes);
 }
@@ -85,7 +83,8 @@ uint64_t kin_private_bytes(const struct kin_tally *t, const struct select_input 
         return sub_floor(g->freed_bytes, t->bin[kin_bin_of(in, g)].shared_bytes);
 }
 
-static void party_join(struct kin_party *p, const struct mm_group *g, const struct candidate *c) {
+static void party_join(struct kin_party *p, const struct select_input *in, const struct mm_group *g,
+                       const struct candidate *c) {
         bool first = p->n == 0;
 
         if (first || c->start_time < p->oldest_start) {
@@ -100,6 +99,7 @@ static void party_join(struct kin_party *p, const struct mm_group *g, const stru
         }
         p->sum_bytes += c->freed_bytes;
         p->anon_bytes += g->anon_bytes;
+        p->n_young += in->boot_ticks > 0 && c->start_time + YOUNG_TICKS > in->boot_ticks;
         p->n++;
 }
 
@@ -111,10 +111,10 @@ void kin_tally_count(struct kin_tally *t, const struct select_input *in, const s
                 t->large_untouchable |= !small;
                 return;
         }
-        party_join(small ? &t->small[c->class] : &t->large, g, c);
-        party_join(&t->all[c->class], g, c);
+        party_join(small ? &t->small[c->class] : &t->large, in, g, c);
+        party_join(&t->all[c->class], in, g, c);
         if (in->groups->kin[g->kin].head == c->group) {
-                party_join(&t->head, g, c);
+                party_join(&t->head, in, g, c);
                 t->head_is_small = small;
         }
 }
@@ -134,20 +134,20 @@ static enum candidate_class class_of_most(const struct kin_party *party) {
         return most;
 }
 
-static bool decide_tangle(struct kin_tally *t, const struct select_input *in, struct counted_again again) {
+/* Nobody is much: on the average not worth a kill by far, and none of them most of it. */
+static bool decide_storm(struct kin_tally *t, const struct select_input *in, struct counted_again again) {
         enum candidate_class class = class_of_most(t->all);
         const struct kin_party *p = &t->all[class];
-        uint64_t shown = p->anon_bytes + t->unseen_shown_bytes;
-        uint64_t sure = sure_bytes(shown, again);
+        uint64_t sure = sure_bytes(p->anon_bytes + t->unseen_shown_bytes, again), n = p->n + t->n_unseen;
 
-        if (p->n < TANGLE_MEMBERS || sure < in->min_free_bytes || sure > shown / 2 || p->largest_bytes >= sure / 2 ||
-            t->unexplained_bytes < again.anon_bytes / TANGLE_UNEXPLAINED_PART)
+        if (p->n < STORM_MEMBERS || p->n_young * 2 <= p->n || sure < in->min_free_bytes ||
+            sure / n >= in->min_free_bytes / 2 || p->largest_bytes >= sure / 2)
                 return false;
-        t->how = KIN_TANGLE;
+        t->how = KIN_STORM;
         t->class = class;
         t->takes_head = t->head.n > 0 && t->head.class == class;
         t->sure_bytes = sure;
-        t->shown_bytes = shown;
+        t->n_storm = n;
         return true;
 }
 
@@ -156,7 +156,7 @@ void kin_tally_decide(struct kin_tally *t, const struct select_input *in, const 
         const struct kin_party *small;
         uint64_t shared = t->bin[BIN_LARGE].shared_bytes;
 
-        if (kin->fork_family && decide_tangle(t, in, again))
+        if (kin->fork_family && decide_storm(t, in, again))
                 return;
         /* One that is most of it by what is its own is a leak in a family: it dies alone. */
         if (t->large.n >= 2 && !t->large_untouchable && shared >= in->min_free_bytes &&
@@ -180,11 +180,8 @@ void kin_tally_decide(struct kin_tally *t, const struct select_input *in, const 
                 t->how = KIN_SMALL;
 }
 
-/* In a tangle each has inherited another part of it, the youngest generation the most. */
-uint64_t kin_part_bytes(const struct kin_tally *t, uint64_t private_bytes, const struct mm_group *g) {
-        if (t->how != KIN_TANGLE)
-                return private_bytes;
-        return MIN_OF(private_bytes, (uint64_t)((unsigned __int128)g->anon_bytes * t->sure_bytes / t->shown_bytes));
+uint64_t kin_part_bytes(const struct kin_tally *t, const struct select_input *in, const struct mm_group *g) {
+        return t->how == KIN_STORM ? MIN_OF(t->sure_bytes / t->n_storm, g->freed_bytes) : kin_private_bytes(t, in, g);
 }
 
 /* A quarter: the workers of a server and the tabs of a browser are a family, too, and together
@@ -207,7 +204,7 @@ bool kin_includes(const struct kin_tally *t, const struct select_input *in, cons
 
         if (c->reason != CANDIDATE_ELIGIBLE || t->how == KIN_APART)
                 return false;
-        if (t->how == KIN_TANGLE)
+        if (t->how == KIN_STORM)
                 return c->class == t->class;
         if (t->how == KIN_WHOLE)
                 return !small;
@@ -218,7 +215,7 @@ bool kin_includes(const struct kin_tally *t, const struct select_input *in, cons
 
 void kin_candidate(const struct kin_tally *t, struct counted_again again, struct candidate *c,
                    uint64_t *ret_weighed_bytes) {
-        struct kin_party p = t->how == KIN_TANGLE  ? t->all[t->class]
+        struct kin_party p = t->how == KIN_STORM   ? t->all[t->class]
                              : t->how == KIN_WHOLE ? t->large
                                                    : t->small[t->class];
 
@@ -236,7 +233,7 @@ void kin_candidate(const struct kin_tally *t, struct counted_again again, struct
         c->start_time = p.oldest_start;
         c->class = t->class;
         c->adj = p.adj;
-        c->freed_bytes = t->how == KIN_TANGLE  ? t->sure_bytes
+        c->freed_bytes = t->how == KIN_STORM   ? t->sure_bytes
                          : t->how == KIN_WHOLE ? p.sum_bytes + t->bin[BIN_LARGE].shared_bytes
                                                : p.sum_bytes + t->unseen_bytes;
         c->sure_bytes = MIN_OF(sure_bytes(p.anon_bytes, again), c->freed_bytes);

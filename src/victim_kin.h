@@ -2,10 +2,10 @@
  * of victim_select, which judges the members one by one.
  *
  * Three reasons make a kin compete by its sum:
- *   tangle: a fork family of which most is counted again, more than equal shares explain, and
- *           none is much by itself: children that inherited and grew, generation after generation
- *           (a fork bomb). It weighs what nobody else can have: AnonPages less all that the
- *           others show.
+ *   storm:  a fork family of many that have just been started, of which none is much by itself:
+ *           a fork bomb. Its children inherit and grow, generation after generation, so that what
+ *           they show is many times what there is, and no model of shares fits. It weighs what
+ *           nobody else can have: AnonPages less all that the others show.
  *   whole:  the large of a fork family that share much copy-on-write memory alike, which only
  *           the death of the last one gives back. Without the others a member frees no more
  *           than its private part.
@@ -16,7 +16,7 @@
 
 #include "victim_select.h"
 
-enum kin_how { KIN_APART, KIN_SMALL, KIN_WHOLE, KIN_TANGLE };
+enum kin_how { KIN_APART, KIN_SMALL, KIN_WHOLE, KIN_STORM };
 enum kin_bin { BIN_SMALL, BIN_LARGE, N_BINS }; /* a group's freed_bytes below MinFree, or not */
 
 /* By how much the sums over processes exceed what there is. */
@@ -27,7 +27,7 @@ struct counted_again {
 
 /* Eligible members that would die together. */
 struct kin_party {
-        uint32_t n;
+        uint32_t n, n_young;
         uint32_t oldest, largest; /* groups */
         uint64_t oldest_start;
         uint64_t sum_bytes, largest_bytes; /* of their private parts */
@@ -42,9 +42,8 @@ struct kin_tally {
                 uint64_t sum_bytes, smallest_anon, smallest_swap;
                 uint64_t shared_bytes; /* of each: what only the last one's death gives back */
         } bin[N_BINS];
-        uint64_t unexplained_bytes;  /* of what is counted again, beyond what equal shares could cause */
-        uint64_t unseen_shown_bytes; /* of the small that are not in the set */
-        uint64_t unseen_bytes;       /* private parts of these */
+        uint64_t n_unseen, unseen_shown_bytes; /* of the small that are not in the set */
+        uint64_t unseen_bytes;                 /* private parts of these */
 
         struct kin_party large, small[CLASS_AVOID + 1], all[CLASS_AVOID + 1];
         bool large_untouchable; /* one that must live keeps what the large share */
@@ -55,7 +54,8 @@ struct kin_tally {
         enum kin_how how;
         bool takes_head;
         enum candidate_class class;
-        uint64_t shown_bytes, sure_bytes; /* of a tangle: what its members show, and what is theirs alone */
+        uint64_t sure_bytes; /* of a storm: what is theirs alone */
+        uint64_t n_storm;    /* how many have it */
 };
 
 struct counted_again kin_counted_again(const struct select_input *in);
@@ -72,8 +72,9 @@ void kin_tally_decide(struct kin_tally *t, const struct select_input *in, const 
 
 /* What the death of this one alone gives back. */
 uint64_t kin_private_bytes(const struct kin_tally *t, const struct select_input *in, const struct mm_group *g);
-/* Of what kin_private_bytes() said, as much as is likely for one of its kin: decided. */
-uint64_t kin_part_bytes(const struct kin_tally *t, uint64_t private_bytes, const struct mm_group *g);
+/* The same, as one of its kin; decided. In a storm nobody knows who has inherited how much: each is
+ * taken to have added as much as any other. */
+uint64_t kin_part_bytes(const struct kin_tally *t, const struct select_input *in, const struct mm_group *g);
 /* Whether an eligible candidate's group dies with a kin that competes. */
 bool kin_includes(const struct kin_tally *t, const struct select_input *in, const struct candidate *c);
 /* What the largest member of a family that does not compete as a whole weighs at least, if it

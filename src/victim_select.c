@@ -342,16 +342,16 @@ static size_t count_needed(const struct select_input *in, const struct kin_tally
 
         for (size_t i = 0; i < n; i++) {
                 const struct mm_group *g = &in->groups->group[groups[i]];
-                uint64_t bytes = kin_part_bytes(t, kin_private_bytes(t, in, g), g);
+                uint64_t bytes = kin_part_bytes(t, in, g);
 
-                sum += c->discounted && t->how != KIN_TANGLE ? bytes / DISCOUNT_DIVISOR : bytes;
+                sum += c->discounted && t->how != KIN_STORM ? bytes / DISCOUNT_DIVISOR : bytes;
                 if (sum >= in->need_bytes) {
                         *ret_freed_bytes = MIN_OF(sum, c->freed_bytes);
                         return i + 1;
                 }
         }
         bool all =
-                t->how == KIN_WHOLE || (t->how == KIN_TANGLE && n == t->all[t->class].n && t->unseen_shown_bytes == 0);
+                t->how == KIN_WHOLE || (t->how == KIN_STORM && n == t->all[t->class].n && t->unseen_shown_bytes == 0);
         *ret_freed_bytes = all || sum == 0 ? c->freed_bytes : MIN_OF(sum, c->freed_bytes);
         return n;
 }

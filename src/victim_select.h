@@ -65,6 +65,7 @@ struct select_input {
         const struct spent_mm *spent;
         size_t n_spent;
         int64_t now_ns;
+        uint64_t boot_ticks; /* now, in the unit of start times (1/100 s since boot); 0: not known */
 };
 
 struct kin_tally;

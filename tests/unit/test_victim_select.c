@@ -772,9 +772,10 @@ static void add_generations(size_t n, uint64_t each) {
                 memory.anon_mapped -= (i % 10) * each;
         }
         make_kin(first, true, 99);
+        in.boot_ticks = 2000; /* in the last ten seconds */
 }
 
-START_TEST(a_tangle_of_generations_weighs_what_nobody_else_can_have) {
+START_TEST(a_storm_weighs_what_nobody_else_can_have) {
         struct kin_discount discount = {.key = 99, .until_ns = 60};
         pid_t pids[MAX];
         size_t n;
@@ -808,7 +809,7 @@ START_TEST(a_tangle_of_generations_weighs_what_nobody_else_can_have) {
 }
 END_TEST
 
-START_TEST(an_untouchable_of_a_tangle_keeps_what_it_shows) {
+START_TEST(an_untouchable_of_a_storm_keeps_what_it_shows) {
         in.min_free_bytes = 10 * MIB;
         add_generations(50, 3 * MIB);
         process[49].adj = -1000; /* 30 MiB */
@@ -817,7 +818,7 @@ START_TEST(an_untouchable_of_a_tangle_keeps_what_it_shows) {
 }
 END_TEST
 
-START_TEST(a_leak_in_a_tangle_dies_alone) {
+START_TEST(a_leak_in_a_storm_dies_alone) {
         add_generations(50, 3 * MIB);
         in.min_free_bytes = 10 * MIB;
         group[20].freed_bytes = group[20].anon_bytes = process[20].anon_bytes = 403 * MIB;
@@ -828,21 +829,33 @@ START_TEST(a_leak_in_a_tangle_dies_alone) {
 }
 END_TEST
 
-/* What equal shares explain is an ordinary server's. */
-START_TEST(equal_shares_are_no_tangle) {
+START_TEST(what_is_no_storm) {
         in.min_free_bytes = 10 * MIB;
         add_generations(50, 3 * MIB);
-        /* They explain 12 MiB of 35 and 3 MiB of 15: 450 MiB, of 515 and of 513 that are counted again. */
-        memory.anon_mapped = 310 * MIB;
         chosen();
-        ck_assert_uint_eq(candidate_of(400)->freed_bytes, 310 * MIB);
-        memory.anon_mapped = 312 * MIB;
+        ck_assert_uint_eq(candidate_of(400)->freed_bytes, 150 * MIB);
+        in.boot_ticks = 12000 + 1000 + 23; /* nearly half are two minutes old */
         chosen();
-        ck_assert_uint_ne(candidate_of(400)->freed_bytes, 312 * MIB);
-        memory.anon_mapped = 310 * MIB;
+        ck_assert_uint_eq(candidate_of(400)->freed_bytes, 150 * MIB);
+        in.boot_ticks++;
+        chosen();
+        ck_assert_uint_ne(candidate_of(400)->freed_bytes, 150 * MIB);
+        in.boot_ticks = 2000;
         kin[1].fork_family = false;
         chosen();
-        ck_assert_uint_ne(candidate_of(400)->freed_bytes, 310 * MIB);
+        ck_assert_uint_ne(candidate_of(400)->freed_bytes, 150 * MIB);
+        kin[1].fork_family = true;
+        in.min_free_bytes = 6 * MIB; /* half of it is what each has added: worth looking at one by one */
+        chosen();
+        ck_assert_uint_ne(candidate_of(400)->freed_bytes, 150 * MIB);
+}
+END_TEST
+
+START_TEST(fifteen_are_no_storm) {
+        in.min_free_bytes = 10 * MIB;
+        add_generations(14 + _i, 3 * MIB);
+        chosen();
+        ck_assert_int_eq(candidate_of(400)->freed_bytes == (14 + (uint64_t)_i) * 3 * MIB, _i == 2);
 }
 END_TEST
 
@@ -857,8 +870,8 @@ START_TEST(a_preforked_server_does_not_die_for_a_leak) {
 }
 END_TEST
 
-/* What others share makes no tangle of a browser. */
-START_TEST(a_browser_beside_copies_of_others_is_no_tangle) {
+/* Many, and just started, but worth a look each. */
+START_TEST(a_browser_beside_copies_of_others_is_no_storm) {
         uint32_t first = 1;
 
         in.min_free_bytes = 128 * MIB;
@@ -866,12 +879,13 @@ START_TEST(a_browser_beside_copies_of_others_is_no_tangle) {
         for (int i = 0; i < 30; i++)
                 add(400 + i, "tab", (i < 10 ? 250 : 100) * MIB);
         make_kin(first, true, 7);
+        in.boot_ticks = 2000;
         memory.anon_mapped -= 2360 * MIB;
         ck_assert_int_eq(chosen(), 100);
 }
 END_TEST
 
-START_TEST(swap_that_is_used_by_others_makes_no_tangle) {
+START_TEST(swap_that_is_used_by_others_makes_no_storm) {
         in.min_free_bytes = 128 * MIB;
         add(100, "leak", GIB);
         add_family(20, 120 * MIB, 120 * MIB);
@@ -902,7 +916,7 @@ START_TEST(the_shared_part_is_expected_where_all_die) {
 }
 END_TEST
 
-START_TEST(all_of_a_tangle_give_all_of_it) {
+START_TEST(all_of_a_storm_give_all_of_it) {
         pid_t pids[MAX];
 
         in.min_free_bytes = 10 * MIB;
@@ -1018,15 +1032,16 @@ int main(void) {
         tcase_add_test(tc, what_others_share_is_not_taken_from_strangers);
         tcase_add_test(tc, the_unseen_are_like_the_seen);
         tcase_add_test(tc, a_large_head_of_another_class_stays_out);
-        tcase_add_test(tc, a_tangle_of_generations_weighs_what_nobody_else_can_have);
-        tcase_add_test(tc, an_untouchable_of_a_tangle_keeps_what_it_shows);
-        tcase_add_test(tc, a_leak_in_a_tangle_dies_alone);
-        tcase_add_test(tc, equal_shares_are_no_tangle);
+        tcase_add_test(tc, a_storm_weighs_what_nobody_else_can_have);
+        tcase_add_test(tc, an_untouchable_of_a_storm_keeps_what_it_shows);
+        tcase_add_test(tc, a_leak_in_a_storm_dies_alone);
+        tcase_add_test(tc, what_is_no_storm);
+        tcase_add_loop_test(tc, fifteen_are_no_storm, 0, 3);
         tcase_add_test(tc, a_preforked_server_does_not_die_for_a_leak);
-        tcase_add_test(tc, a_browser_beside_copies_of_others_is_no_tangle);
-        tcase_add_test(tc, swap_that_is_used_by_others_makes_no_tangle);
+        tcase_add_test(tc, a_browser_beside_copies_of_others_is_no_storm);
+        tcase_add_test(tc, swap_that_is_used_by_others_makes_no_storm);
         tcase_add_test(tc, the_shared_part_is_expected_where_all_die);
-        tcase_add_test(tc, all_of_a_tangle_give_all_of_it);
+        tcase_add_test(tc, all_of_a_storm_give_all_of_it);
         tcase_add_test(tc, nobody_speaks_for_more_than_three_times_itself);
         tcase_add_test(tc, nothing_is_copied_where_the_kernel_does_not_tell);
         tcase_add_test(tc, a_kin_that_did_not_yield_counts_a_quarter_for_a_while);
