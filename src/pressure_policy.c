@@ -40,6 +40,9 @@
 #define ALLOCSTALL_PAGES 32      /* SWAP_CLUSTER_MAX: the least that one stall reclaims */
 #define PAGE_BYTES 4096          /* the order of magnitude is enough here */
 
+#define LASTING_NS \
+        (500 * NS_PER_MS) /* longer than programs start, and than lists that are not used up are left alone */
+
 #define BUCKET_WARN_PERMILLE 500
 #define BUCKET_CALM_PERMILLE 250
 
@@ -173,14 +176,15 @@ static uint64_t swap_line(const struct pressure_settings *set, const struct memo
 }
 
 /* MemAvailable leaves out what lies on the CPUs' own lists, though an allocator that finds nothing
- * else has them drained before anybody is killed (__alloc_pages_direct_reclaim()). */
-static uint64_t reachable(const struct memory_status *m) {
-        return m->available + m->pcp_free;
+ * else has them drained before anybody is killed (__alloc_pages_direct_reclaim()). That is
+ * enough for a moment; whoever lives so for long lives without page cache. */
+static uint64_t counted(const struct memory_status *m, bool lasting) {
+        return m->available + (lasting ? 0 : m->pcp_free);
 }
 
 static bool level_holds(const struct pressure_settings *set, const struct pressure_verdict *v,
                         const struct memory_status *m, enum pressure_level level, bool held) {
-        uint64_t line, swap, there = level >= LEVEL_TERM ? reachable(m) : m->available;
+        uint64_t line, swap, there = counted(m, v->lasting || level < LEVEL_TERM);
 
         line = level == LEVEL_KILL ? v->kill_line_bytes : level == LEVEL_TERM ? v->term_line_bytes : v->warn_line_bytes;
         if (held ? there > line + line / 4 : there >= line)
@@ -191,6 +195,18 @@ static bool level_holds(const struct pressure_settings *set, const struct pressu
                 return true;
         swap = swap_line(set, m, level == LEVEL_KILL ? 1 : 2);
         return m->swap_usable <= (held ? swap + swap / 4 : swap);
+}
+
+static void judge_lasting(struct pressure_state *st, const struct pressure_settings *set,
+                          const struct pressure_sample *s, bool gap, struct pressure_verdict *v) {
+        const struct memory_status *m = s->memory;
+        uint64_t line = v->kill_line_bytes + (st->low_since_ns > 0 ? v->kill_line_bytes / 4 : 0);
+
+        if (gap || m->available >= line || m->swap_usable > swap_line(set, m, 1))
+                st->low_since_ns = 0;
+        else if (st->low_since_ns == 0)
+                st->low_since_ns = s->now_ns;
+        v->lasting = st->low_since_ns > 0 && s->now_ns - st->low_since_ns >= LASTING_NS;
 }
 
 static enum pressure_level level_by_memory(const struct pressure_settings *set, const struct pressure_verdict *v,
@@ -276,11 +292,12 @@ static int64_t next_tick(const struct pressure_state *st, const struct pressure_
         uint64_t distance, rate;
         int64_t ns;
 
-        distance = sub_floor(reachable(m), v->kill_line_bytes) + sub_floor(m->swap_usable, swap_line(set, m, 1));
+        distance =
+                sub_floor(counted(m, v->lasting), v->kill_line_bytes) + sub_floor(m->swap_usable, swap_line(set, m, 1));
         rate = MIN_OF(MAX_OF(s->cpus, 1U), FALL_CPUS_MAX) * FALL_PER_CPU_BYTES_PER_S;
         rate = MAX_OF(rate, 2 * st->fall_peak_bytes_per_s);
         ns = (int64_t)MIN_OF(scale(distance, (uint64_t)NS_PER_SEC, rate) / 2, (uint64_t)TICK_MAX_NS);
-        if (v->level >= LEVEL_TERM)
+        if (v->level >= LEVEL_TERM || st->low_since_ns > 0)
                 ns = MIN_OF(ns, TICK_SHORT_NS);
         else if (st->bucket_ns > 0)
                 ns = MIN_OF(ns, TICK_BUCKET_NS);
@@ -319,18 +336,19 @@ void pressure_policy_judge(struct pressure_state *st, const struct pressure_sett
         in_vain = reclaims_in_vain(st, m);
 
         set_lines(set, m, st->fall_bytes_per_s, &v);
+        judge_lasting(st, set, sample, gap, &v);
         v.thrash_line_bytes = thrash_line(set, m, in_vain, v.kill_line_bytes);
         set_level(st, set, sample, &v);
 
         v.fall_bytes_per_s = st->fall_bytes_per_s;
         v.falling = st->falling;
-        v.need_bytes = sub_floor(v.term_line_bytes, reachable(m));
+        v.need_bytes = sub_floor(v.term_line_bytes, counted(m, v.lasting));
         if (v.level >= LEVEL_TERM)
                 v.need_bytes = MAX_OF(v.need_bytes, UINT64_C(1));
-        v.desperate = reachable(m) <= permille_of(m->base, DESPERATE_PERMILLE);
+        v.desperate = counted(m, v.lasting) <= permille_of(m->base, DESPERATE_PERMILLE);
         if (st->fall_peak_bytes_per_s > 0)
                 v.exhausted_in_ns = (int64_t)MIN_OF(
-                        scale(reachable(m) + m->swap_usable, (uint64_t)NS_PER_SEC, st->fall_peak_bytes_per_s),
+                        scale(counted(m, false) + m->swap_usable, (uint64_t)NS_PER_SEC, st->fall_peak_bytes_per_s),
                         (uint64_t)INT64_MAX);
         v.next_tick_ns = next_tick(st, set, sample, &v);
 
@@ -357,6 +375,7 @@ void pressure_policy_released(struct pressure_state *st) {
         st->fall_bytes_per_s = 0;
         st->bucket_ns = 0;
         st->fresh_window = true;
+        st->low_since_ns = 0;
         st->level = LEVEL_CALM;
 }
 

@@ -43,6 +43,7 @@ struct pressure_state {
                 uint64_t direct_pages, stolen_pages, refault_pages;
         } mark[2];
         enum pressure_level level; /* by memory alone: what hysteresis holds */
+        int64_t low_since_ns;      /* MemAvailable below the kill line, and swap used up; 0: it is not */
 };
 
 struct pressure_sample {
@@ -67,8 +68,9 @@ struct pressure_verdict {
         uint32_t bucket_permille; /* 1000 = full */
         int64_t exhausted_in_ns;  /* MemAvailable (and usable swap) at the peak fall rate; INT64_MAX: not falling */
         bool desperate;           /* available ≤ 2 % of base */
-        bool resumed, late;       /* a clock jump or a late tick was seen: said once by the caller */
-        int64_t next_tick_ns;     /* how long to sleep: clamp(½ (available − kill line) / R, 10 ms, 5 s) */
+        bool lasting; /* MemAvailable has been below the kill line for a while: what the CPUs hold does not count */
+        bool resumed, late;   /* a clock jump or a late tick was seen: said once by the caller */
+        int64_t next_tick_ns; /* how long to sleep: clamp(½ (available − kill line) / R, 10 ms, 5 s) */
 };
 
 void pressure_policy_judge(struct pressure_state *st, const struct pressure_settings *set,

@@ -261,18 +261,61 @@ START_TEST(what_the_cpus_hold_is_free) {
         struct world w = world_new(4000 * MIB);
 
         w.m.pcp_free = 52 * MIB;
+        ck_assert_int_eq(level_at(&w, 148 * MIB + 1), LEVEL_WARN);
         ck_assert_int_eq(level_at(&w, 100 * MIB + 1), LEVEL_TERM);
-        ck_assert_int_eq(level_at(&w, 48 * MIB + 1), LEVEL_TERM);
         ck_assert_int_eq(level_at(&w, 48 * MIB - 1), LEVEL_KILL);
         ck_assert(!w.v.desperate); /* 2 % are 80 MiB */
         ck_assert_uint_eq(w.v.need_bytes, 100 * MIB + 1);
-        w.m.available = 28 * MIB;
-        pass(&w, 100, 0);
+        ck_assert_int_eq(level_at(&w, 28 * MIB), LEVEL_KILL);
         ck_assert(w.v.desperate);
         w.m.available = 73 * MIB; /* a quarter above the line again, with them */
         ck_assert(pressure_policy_still(&w.set, &w.v, &w.m));
         w.m.available++;
         ck_assert(!pressure_policy_still(&w.set, &w.v, &w.m));
+}
+END_TEST
+
+START_TEST(but_not_for_long) {
+        struct world w = world_new(4000 * MIB);
+
+        w.m.pcp_free = 200 * MIB;
+        ck_assert_int_eq(level_at(&w, 90 * MIB), LEVEL_WARN);
+        for (int ms = 0; ms < 500; ms += 100) {
+                ck_assert_int_eq(w.v.level, LEVEL_WARN);
+                ck_assert_int_le(w.v.next_tick_ns, 100 * NS_PER_MS);
+                pass(&w, 100, 0);
+        }
+        ck_assert_int_eq(w.v.level, LEVEL_KILL);
+        ck_assert_uint_eq(w.v.need_bytes, 110 * MIB);
+        ck_assert(pressure_policy_still(&w.set, &w.v, &w.m)); /* they count no more */
+
+        pressure_policy_released(&w.st); /* judged afresh */
+        pass(&w, 100, 0);
+        ck_assert_int_eq(w.v.level, LEVEL_WARN);
+        pass(&w, 400, 0);
+        w.m.available = 126 * MIB; /* a quarter above it */
+        pass(&w, 50, 0);
+        w.m.available = 90 * MIB;
+        pass(&w, 400, 0);
+        ck_assert_int_eq(w.v.level, LEVEL_WARN);
+        pass(&w, 500, 0);
+        ck_assert_int_eq(w.v.level, LEVEL_KILL);
+}
+END_TEST
+
+START_TEST(a_machine_that_stood_still_was_not_short_for_long) {
+        struct world w = world_new(4000 * MIB);
+
+        w.m.pcp_free = 200 * MIB;
+        ck_assert_int_eq(level_at(&w, 90 * MIB), LEVEL_WARN);
+        pass(&w, 20000, 0);
+        ck_assert(w.v.late);
+        ck_assert_int_eq(w.v.level, LEVEL_WARN);
+        w.m.swap_total = w.m.swap_free = w.m.swap_usable = 4000 * MIB;
+        pass(&w, 600, 0);
+        w.m.swap_usable = 0;
+        pass(&w, 100, 0);
+        ck_assert_int_eq(w.v.level, LEVEL_WARN);
 }
 END_TEST
 
@@ -1072,6 +1115,8 @@ static Suite *pressure_policy_suite(void) {
                 incompressible_zram_kills_though_swap_is_free,
                 the_kill_line_is_not_less_than_200_ms_of_the_fall,
                 what_the_cpus_hold_is_free,
+                but_not_for_long,
+                a_machine_that_stood_still_was_not_short_for_long,
                 a_start_that_ends_above_what_lasts_100_ms_kills_nobody,
                 a_fast_program_on_a_small_machine_is_not_emptiness,
                 the_peak_halves_every_second,
