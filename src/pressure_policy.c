@@ -40,8 +40,7 @@
 #define ALLOCSTALL_PAGES 32      /* SWAP_CLUSTER_MAX: the least that one stall reclaims */
 #define PAGE_BYTES 4096          /* the order of magnitude is enough here */
 
-#define LASTING_NS \
-        (500 * NS_PER_MS) /* longer than programs start, and than lists that are not used up are left alone */
+#define LASTING_NS (250 * NS_PER_MS) /* longer than it takes programs to start */
 
 #define BUCKET_WARN_PERMILLE 500
 #define BUCKET_CALM_PERMILLE 250

@@ -371,7 +371,7 @@ END_TEST
 START_TEST(pages_in_per_cpu_lists_spare_everybody) {
         crowd_at(KILL_BYTES);
         sk.pcp_pages = 400 * MIB / 4096;
-        scene_go_on(400 * MS);
+        scene_go_on(200 * MS);
         ck_assert_uint_eq(killed(), 0);
         ck_assert_int_eq(d.verdict.level, LEVEL_WARN);
         sk.pcp_pages = 10 * MIB / 4096;

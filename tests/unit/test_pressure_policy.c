@@ -280,10 +280,10 @@ START_TEST(but_not_for_long) {
 
         w.m.pcp_free = 200 * MIB;
         ck_assert_int_eq(level_at(&w, 90 * MIB), LEVEL_WARN);
-        for (int ms = 0; ms < 500; ms += 100) {
+        for (int ms = 0; ms < 250; ms += 50) {
                 ck_assert_int_eq(w.v.level, LEVEL_WARN);
                 ck_assert_int_le(w.v.next_tick_ns, 100 * NS_PER_MS);
-                pass(&w, 100, 0);
+                pass(&w, 50, 0);
         }
         ck_assert_int_eq(w.v.level, LEVEL_KILL);
         ck_assert_uint_eq(w.v.need_bytes, 110 * MIB);
@@ -292,13 +292,13 @@ START_TEST(but_not_for_long) {
         pressure_policy_released(&w.st); /* judged afresh */
         pass(&w, 100, 0);
         ck_assert_int_eq(w.v.level, LEVEL_WARN);
-        pass(&w, 400, 0);
+        pass(&w, 100, 0);
         w.m.available = 126 * MIB; /* a quarter above it */
         pass(&w, 50, 0);
         w.m.available = 90 * MIB;
-        pass(&w, 400, 0);
+        pass(&w, 200, 0);
         ck_assert_int_eq(w.v.level, LEVEL_WARN);
-        pass(&w, 500, 0);
+        pass(&w, 250, 0);
         ck_assert_int_eq(w.v.level, LEVEL_KILL);
 }
 END_TEST
@@ -312,7 +312,7 @@ START_TEST(a_machine_that_stood_still_was_not_short_for_long) {
         ck_assert(w.v.late);
         ck_assert_int_eq(w.v.level, LEVEL_WARN);
         w.m.swap_total = w.m.swap_free = w.m.swap_usable = 4000 * MIB;
-        pass(&w, 600, 0);
+        pass(&w, 300, 0);
         w.m.swap_usable = 0;
         pass(&w, 100, 0);
         ck_assert_int_eq(w.v.level, LEVEL_WARN);
