@@ -18,6 +18,13 @@
 
 /* ---- sense ---- */
 
+/* Above it no line is met, or held: what the CPUs hold need not be known. */
+static uint64_t raised_lines(const struct daemon *d) {
+        uint64_t line = MAX_OF(MIN_OF(d->memory.base / 4, 3 * GIB / 2), d->verdict.term_line_bytes);
+
+        return line + line / 4;
+}
+
 static void sense(struct daemon *d, int64_t now_ns) {
         int r = memory_status_read(&d->reader, now_ns, &d->memory);
 
@@ -29,8 +36,7 @@ static void sense(struct daemon *d, int64_t now_ns) {
                 if (d->memory_errors++ == 0)
                         daemon_notice(d, EVENT_NOTICE, LOG_WARNING,
                                       "meminfo could not be read; going on with the last reading");
-        /* The kill line is never above a quarter. */
-        if (kill_in_flight(&d->domain) || d->memory.available < d->memory.base / 4)
+        if (kill_in_flight(&d->domain) || d->memory.available < raised_lines(d))
                 (void)memory_status_read_pcp(&d->reader, &d->memory);
         d->psi_known = psi_monitor_read(&d->psi, now_ns, &d->psi_totals) == 0;
 }

@@ -9,8 +9,8 @@
 #define WAIT_AGAIN_NS (10 * NS_PER_SEC) /* each reason's time is for so long */
 #define OOM_KILL_HOLD_NS (250 * NS_PER_MS)
 #define EXIT_HOLD_NS OOM_KILL_HOLD_NS
-#define PASSED_OVER_HOLD_NS (3 * WAIT_STEP_NS)  /* from fork to exec it is 1 ms or two */
-#define EXHAUSTED_TOO_SOON_NS (100 * NS_PER_MS) /* what cannot wait for anybody */
+#define PASSED_OVER_HOLD_NS (3 * WAIT_STEP_NS) /* from fork to exec it is 1 ms or two */
+#define EXHAUSTED_TOO_SOON_NS (50 * NS_PER_MS) /* what cannot wait for anybody */
 
 uint64_t daemon_min_free_bytes(const struct daemon *d) {
         return d->config.min_free_bytes ? d->config.min_free_bytes : select_min_free(d->memory.base);

@@ -5,7 +5,7 @@
 #include <signal.h>
 
 #define ROBUST_WAIT_NS (50 * NS_PER_MS)
-#define ROBUST_EXHAUSTED_NS (100 * NS_PER_MS)
+#define ROBUST_EXHAUSTED_NS (50 * NS_PER_MS) /* half of KillAhead=: else no kill of a fast leak would wait */
 
 /* A pid that now is somebody else's, or an mm that is no longer the chosen one. */
 static int verify_member(const struct kill_session *s, const struct process *known, const struct process *fresh,

@@ -10,8 +10,8 @@
 #define RETRY_LAST_NS (200 * NS_PER_MS)
 #define DUMP_NS NS_PER_SEC /* SIGKILL ends a core dump: until then EINVAL proves no sharer */
 #define DRAIN_LIMIT_NS (250 * NS_PER_MS)
-#define DRAIN_STILL_NS (50 * NS_PER_MS)         /* no rise for that long: no more is coming */
-#define EXHAUSTED_TOO_SOON_NS (100 * NS_PER_MS) /* no time to see whether a survivor lets go */
+#define DRAIN_STILL_NS (50 * NS_PER_MS)        /* no rise for that long: no more is coming */
+#define EXHAUSTED_TOO_SOON_NS (50 * NS_PER_MS) /* no time to see whether a survivor lets go */
 #define DRY_RUN_HOLD_NS NS_PER_SEC
 
 static void measure_gain(struct kill_domain *d, struct kill_session *s, const struct memory_status *m, int64_t now_ns) {
@@ -80,8 +80,7 @@ static const char *absorbed_why(const struct kill_session *s) {
  * slot waits as long as a survivor may still let go; not one that takes the last memory. */
 static void step_draining(struct kill_domain *d, struct kill_session *s, const struct pressure_verdict *v,
                           int64_t now_ns) {
-        bool over = now_ns - s->draining_ns >= DRAIN_LIMIT_NS ||
-                    (s->all_gone && v->exhausted_in_ns < EXHAUSTED_TOO_SOON_NS);
+        bool over = now_ns - s->draining_ns >= DRAIN_LIMIT_NS;
 
         if (gain_suffices(s))
                 kill_finish(d, s, SESSION_RELEASED, "memory is back", now_ns);
@@ -89,7 +88,7 @@ static void step_draining(struct kill_domain *d, struct kill_session *s, const s
                 return;
         else if (!s->all_gone || s->forked || !kill_survivor_exists(d, s, now_ns))
                 kill_finish(d, s, SESSION_ABSORBED, absorbed_why(s), now_ns);
-        else if (over)
+        else if (over || (v->falling && v->exhausted_in_ns < EXHAUSTED_TOO_SOON_NS))
                 kill_finish(d, s, SESSION_ESCAPED, "a survivor outside the group holds the memory", now_ns);
         else
                 s->last_rise_ns = now_ns;

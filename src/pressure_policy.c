@@ -41,6 +41,7 @@
 #define PAGE_BYTES 4096          /* the order of magnitude is enough here */
 
 #define LASTING_NS (250 * NS_PER_MS) /* longer than it takes programs to start */
+#define ALMOST_GONE_PART 4           /* of the plain line: whatever the CPUs hold */
 
 #define BUCKET_WARN_PERMILLE 500
 #define BUCKET_CALM_PERMILLE 250
@@ -162,6 +163,7 @@ static void set_lines(const struct pressure_settings *set, const struct memory_s
         ahead = scale(fall_bytes_per_s, (uint64_t)set->kill_ahead_ns, (uint64_t)NS_PER_SEC);
         ahead = MIN_OF(ahead, KILL_AHEAD_MAX_BYTES);
 
+        v->plain_line_bytes = plain;
         v->kill_line_bytes = MIN_OF(MAX_OF(plain, ahead), NO_LINE_ABOVE(m->base, 1));
         v->term_line_bytes = MIN_OF(v->kill_line_bytes + plain, NO_LINE_ABOVE(m->base, 2));
         v->warn_line_bytes = MIN_OF(v->kill_line_bytes + 3 * plain, NO_LINE_ABOVE(m->base, 3));
@@ -174,38 +176,51 @@ static uint64_t swap_line(const struct pressure_settings *set, const struct memo
         return permille_of(MIN_OF(m->swap_total, m->base), set->swap_usable_permille * times);
 }
 
-/* MemAvailable leaves out what lies on the CPUs' own lists, though an allocator that finds nothing
- * else has them drained before anybody is killed (__alloc_pages_direct_reclaim()). That is
- * enough for a moment; whoever lives so for long lives without page cache. */
-static uint64_t counted(const struct memory_status *m, bool lasting) {
-        return m->available + (lasting ? 0 : m->pcp_free);
+/* MemAvailable leaves out what lies on the CPUs' own lists. An allocator takes what its own CPU
+ * has, and has all of them drained once reclaim has found something
+ * (__alloc_pages_direct_reclaim()); but not if there is nothing left to reclaim, and whoever lives
+ * from them lives without page cache. So they count for a moment, and one line's worth at most. */
+static uint64_t counted(const struct pressure_verdict *v, const struct memory_status *m, enum pressure_level level) {
+        return m->available + (level < LEVEL_TERM || v->lasting[level] ? 0 : MIN_OF(m->pcp_free, v->plain_line_bytes));
+}
+
+static uint64_t line_of(const struct pressure_verdict *v, enum pressure_level level) {
+        return level == LEVEL_KILL ? v->kill_line_bytes : level == LEVEL_TERM ? v->term_line_bytes : v->warn_line_bytes;
+}
+
+/* A line that holds a level is a quarter higher. */
+static uint64_t raised(uint64_t line, bool held) {
+        return held ? line + line / 4 : line;
 }
 
 static bool level_holds(const struct pressure_settings *set, const struct pressure_verdict *v,
                         const struct memory_status *m, enum pressure_level level, bool held) {
-        uint64_t line, swap, there = counted(m, v->lasting || level < LEVEL_TERM);
+        uint64_t there = counted(v, m, level), line = raised(line_of(v, level), held);
 
-        line = level == LEVEL_KILL ? v->kill_line_bytes : level == LEVEL_TERM ? v->term_line_bytes : v->warn_line_bytes;
-        if (held ? there > line + line / 4 : there >= line)
+        if (held ? there > line : there >= line)
                 return false;
         /* A machine with swap left is not short yet, it is only going to be slow: that is what
          * the bucket judges, and what warn prepares for. (Without swap there is never any left.) */
         if (level == LEVEL_WARN)
                 return true;
-        swap = swap_line(set, m, level == LEVEL_KILL ? 1 : 2);
-        return m->swap_usable <= (held ? swap + swap / 4 : swap);
+        return m->swap_usable <= raised(swap_line(set, m, level == LEVEL_KILL ? 1 : 2), held);
 }
 
 static void judge_lasting(struct pressure_state *st, const struct pressure_settings *set,
                           const struct pressure_sample *s, bool gap, struct pressure_verdict *v) {
         const struct memory_status *m = s->memory;
-        uint64_t line = v->kill_line_bytes + (st->low_since_ns > 0 ? v->kill_line_bytes / 4 : 0);
 
-        if (gap || m->available >= line || m->swap_usable > swap_line(set, m, 1))
-                st->low_since_ns = 0;
-        else if (st->low_since_ns == 0)
-                st->low_since_ns = s->now_ns;
-        v->lasting = st->low_since_ns > 0 && s->now_ns - st->low_since_ns >= LASTING_NS;
+        for (enum pressure_level l = LEVEL_TERM; l <= LEVEL_KILL; l++) {
+                bool held = st->low_since_ns[l] > 0;
+                uint64_t swap = raised(swap_line(set, m, l == LEVEL_KILL ? 1 : 2), held);
+
+                if (gap || m->available >= raised(line_of(v, l), held) || m->swap_usable > swap)
+                        st->low_since_ns[l] = 0;
+                else if (!held)
+                        st->low_since_ns[l] = s->now_ns;
+                v->lasting[l] = st->low_since_ns[l] > 0 && (s->now_ns - st->low_since_ns[l] >= LASTING_NS ||
+                                                            m->available <= v->plain_line_bytes / ALMOST_GONE_PART);
+        }
 }
 
 static enum pressure_level level_by_memory(const struct pressure_settings *set, const struct pressure_verdict *v,
@@ -291,12 +306,11 @@ static int64_t next_tick(const struct pressure_state *st, const struct pressure_
         uint64_t distance, rate;
         int64_t ns;
 
-        distance =
-                sub_floor(counted(m, v->lasting), v->kill_line_bytes) + sub_floor(m->swap_usable, swap_line(set, m, 1));
+        distance = sub_floor(m->available, v->kill_line_bytes) + sub_floor(m->swap_usable, swap_line(set, m, 1));
         rate = MIN_OF(MAX_OF(s->cpus, 1U), FALL_CPUS_MAX) * FALL_PER_CPU_BYTES_PER_S;
         rate = MAX_OF(rate, 2 * st->fall_peak_bytes_per_s);
         ns = (int64_t)MIN_OF(scale(distance, (uint64_t)NS_PER_SEC, rate) / 2, (uint64_t)TICK_MAX_NS);
-        if (v->level >= LEVEL_TERM || st->low_since_ns > 0)
+        if (v->level >= LEVEL_TERM)
                 ns = MIN_OF(ns, TICK_SHORT_NS);
         else if (st->bucket_ns > 0)
                 ns = MIN_OF(ns, TICK_BUCKET_NS);
@@ -341,14 +355,14 @@ void pressure_policy_judge(struct pressure_state *st, const struct pressure_sett
 
         v.fall_bytes_per_s = st->fall_bytes_per_s;
         v.falling = st->falling;
-        v.need_bytes = sub_floor(v.term_line_bytes, counted(m, v.lasting));
+        v.need_bytes = sub_floor(v.term_line_bytes, counted(&v, m, v.level));
         if (v.level >= LEVEL_TERM)
                 v.need_bytes = MAX_OF(v.need_bytes, UINT64_C(1));
-        v.desperate = counted(m, v.lasting) <= permille_of(m->base, DESPERATE_PERMILLE);
+        v.desperate = counted(&v, m, LEVEL_KILL) <= permille_of(m->base, DESPERATE_PERMILLE);
         if (st->fall_peak_bytes_per_s > 0)
-                v.exhausted_in_ns = (int64_t)MIN_OF(
-                        scale(counted(m, false) + m->swap_usable, (uint64_t)NS_PER_SEC, st->fall_peak_bytes_per_s),
-                        (uint64_t)INT64_MAX);
+                v.exhausted_in_ns = (int64_t)MIN_OF(scale(counted(&v, m, LEVEL_KILL) + m->swap_usable,
+                                                          (uint64_t)NS_PER_SEC, st->fall_peak_bytes_per_s),
+                                                    (uint64_t)INT64_MAX);
         v.next_tick_ns = next_tick(st, set, sample, &v);
 
         st->last_boottime_ns = sample->boottime_ns;
@@ -374,7 +388,6 @@ void pressure_policy_released(struct pressure_state *st) {
         st->fall_bytes_per_s = 0;
         st->bucket_ns = 0;
         st->fresh_window = true;
-        st->low_since_ns = 0;
         st->level = LEVEL_CALM;
 }
 

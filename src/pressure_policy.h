@@ -42,8 +42,8 @@ struct pressure_state {
                 int64_t when_ns;
                 uint64_t direct_pages, stolen_pages, refault_pages;
         } mark[2];
-        enum pressure_level level; /* by memory alone: what hysteresis holds */
-        int64_t low_since_ns;      /* MemAvailable below the kill line, and swap used up; 0: it is not */
+        enum pressure_level level;            /* by memory alone: what hysteresis holds */
+        int64_t low_since_ns[LEVEL_KILL + 1]; /* MemAvailable below this level's line, and swap used up; 0: it is not */
 };
 
 struct pressure_sample {
@@ -59,6 +59,7 @@ struct pressure_verdict {
         enum pressure_level level;
         enum pressure_cause cause;
         uint64_t kill_line_bytes, term_line_bytes, warn_line_bytes; /* of this moment */
+        uint64_t plain_line_bytes;                                  /* KillLine=, were nothing falling */
         uint64_t thrash_line_bytes; /* stall counts as the machine's own at or below it */
         uint64_t
                 need_bytes; /* shortage: what must come back to stand above the term line (at least 1 at LEVEL_TERM and above) */
@@ -66,9 +67,11 @@ struct pressure_verdict {
         bool falling;             /* less is left than at the reading before, be it by a page */
         uint32_t stall_permille;  /* of the last window */
         uint32_t bucket_permille; /* 1000 = full */
-        int64_t exhausted_in_ns;  /* MemAvailable (and usable swap) at the peak fall rate; INT64_MAX: not falling */
-        bool desperate;           /* available ≤ 2 % of base */
-        bool lasting; /* MemAvailable has been below the kill line for a while: what the CPUs hold does not count */
+        int64_t exhausted_in_ns; /* what counts at LEVEL_KILL (and usable swap) at the peak fall rate; INT64_MAX: not falling */
+        bool desperate;          /* what counts at LEVEL_KILL ≤ 2 % of base */
+        /* MemAvailable alone has been below this level's line for a while, or is almost gone: what the CPUs
+         * hold does not count (else up to one plain line of it). */
+        bool lasting[LEVEL_KILL + 1];
         bool resumed, late;   /* a clock jump or a late tick was seen: said once by the caller */
         int64_t next_tick_ns; /* how long to sleep: clamp(½ (available − kill line) / R, 10 ms, 5 s) */
 };

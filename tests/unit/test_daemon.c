@@ -373,7 +373,7 @@ START_TEST(pages_in_per_cpu_lists_spare_everybody) {
         sk.pcp_pages = 400 * MIB / 4096;
         scene_go_on(200 * MS);
         ck_assert_uint_eq(killed(), 0);
-        ck_assert_int_eq(d.verdict.level, LEVEL_WARN);
+        ck_assert_int_eq(d.verdict.level, LEVEL_TERM);
         sk.pcp_pages = 10 * MIB / 4096;
         scene_go_on(50 * MS);
         ck_assert_uint_eq(killed(), 1);

@@ -461,7 +461,7 @@ START_TEST(nothing_is_waited_for_when_memory_is_nearly_exhausted) {
 
         p->mm->robust_held = true;
         p->exits_after_ns = -1;
-        scene.verdict.exhausted_in_ns = _i ? 100 * MS : 100 * MS - 1;
+        scene.verdict.exhausted_in_ns = _i ? 50 * MS : 50 * MS - 1;
         ck_assert_int_eq(reap_delay(), _i ? 50 * MS : 0);
 }
 END_TEST

@@ -611,9 +611,26 @@ START_TEST(a_survivor_that_takes_the_last_memory_is_not_waited_for) {
         p->mm->returns_bytes = 0;
         answers(p, -ESRCH, 8);
         scene_kill(300);
-        scene.verdict.exhausted_in_ns = 99 * MS;
+        scene.verdict.exhausted_in_ns = 49 * MS;
+        scene.verdict.falling = true;
         scene_run(60 * MS);
         assert_ended(SESSION_ESCAPED);
+}
+END_TEST
+
+/* The peak of a fall outlives the leak: memory that is coming back is waited for all the same. */
+START_TEST(a_gain_is_waited_for_however_little_is_left) {
+        struct scripted_process *p = spawn(300);
+
+        p->mm->returns_bytes = 0;
+        answers(p, -ESRCH, 8);
+        struct kill_session *s = scene_kill(300);
+        scene.verdict.exhausted_in_ns = 10 * MS;
+        scene_run(30 * MS);
+        assert_state(s, SESSION_DRAINING);
+        sk.available_bytes += GIB;
+        scene_run(20 * MS);
+        assert_ended(SESSION_RELEASED);
 }
 END_TEST
 
@@ -1029,6 +1046,7 @@ static Suite *kill_session_suite(void) {
         tcase_add_test(tc, members_that_differ_cancel_and_spend_nothing);
         tcase_add_loop_test(tc, a_plan_can_be_called_off, 0, 2);
         tcase_add_loop_test(tc, a_survivor_that_holds_the_memory_has_escaped, 0, 2);
+        tcase_add_test(tc, a_gain_is_waited_for_however_little_is_left);
         tcase_add_test(tc, a_survivor_that_takes_the_last_memory_is_not_waited_for);
         tcase_add_test(tc, of_a_family_the_relatives_are_no_survivors);
         tcase_add_test(tc, a_survivor_that_lets_go_is_waited_for);
