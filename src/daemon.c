@@ -52,8 +52,7 @@ static void judge(struct daemon *d, int64_t now_ns) {
                 .cpus = d->options.cpus,
                 .expected_ns = d->due_ns,
         };
-        enum pressure_level before = d->verdict.level;
-        bool desperate = d->verdict.desperate;
+        struct pressure_verdict last = d->verdict;
 
         d->pressure.thrash = d->config.pressure.thrash && d->peers == 0;
         pressure_policy_judge(&d->pressure_state, &d->pressure, &sample, &d->verdict);
@@ -62,9 +61,10 @@ static void judge(struct daemon *d, int64_t now_ns) {
                 d->verdict.cause = CAUSE_FORCED;
                 d->verdict.need_bytes = MAX_OF(d->verdict.need_bytes, UINT64_C(1));
         }
-        if (d->verdict.level > before || d->trigger_ns == 0)
+        if (d->verdict.level > last.level || d->trigger_ns == 0)
                 d->trigger_ns = now_ns;
-        if (d->verdict.level > before || (d->verdict.desperate && !desperate))
+        if (d->verdict.level > last.level || (d->verdict.desperate && !last.desperate) ||
+            (d->verdict.last_resort && !last.last_resort))
                 d->decide_not_before_ns = 0; /* what was in vain before may not be now */
         daemon_say_level(d);
 }
@@ -78,7 +78,7 @@ static void select_victims(struct daemon *d, int64_t now_ns) {
                 .only_cgroup = d->config.only_cgroup,
                 .min_free_bytes = daemon_min_free_bytes(d),
                 .need_bytes = d->verdict.need_bytes,
-                .desperate = d->verdict.desperate,
+                .desperate = d->verdict.last_resort,
                 .discount = d->domain.discount,
                 .n_discounts = d->domain.n_discounts,
                 .spent = d->domain.spent,

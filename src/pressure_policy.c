@@ -359,6 +359,7 @@ void pressure_policy_judge(struct pressure_state *st, const struct pressure_sett
         if (v.level >= LEVEL_TERM)
                 v.need_bytes = MAX_OF(v.need_bytes, UINT64_C(1));
         v.desperate = counted(&v, m, LEVEL_KILL) <= permille_of(m->base, DESPERATE_PERMILLE);
+        v.last_resort = m->available + m->pcp_free <= permille_of(m->base, DESPERATE_PERMILLE);
         if (st->fall_peak_bytes_per_s > 0)
                 v.exhausted_in_ns = (int64_t)MIN_OF(scale(counted(&v, m, LEVEL_KILL) + m->swap_usable,
                                                           (uint64_t)NS_PER_SEC, st->fall_peak_bytes_per_s),

@@ -287,6 +287,7 @@ START_TEST(but_not_for_long) {
                 pass(&w, 50, 0);
         }
         ck_assert_int_eq(w.v.level, LEVEL_KILL);
+        ck_assert(!w.v.last_resort);
         ck_assert_uint_eq(w.v.need_bytes, 110 * MIB);
         ck_assert(pressure_policy_still(&w.set, &w.v, &w.m)); /* they count no more */
 
@@ -309,6 +310,11 @@ START_TEST(nor_when_all_else_is_gone) {
         w.m.pcp_free = 200 * MIB;
         ck_assert_int_eq(level_at(&w, 25 * MIB + 1), LEVEL_TERM);
         ck_assert_int_eq(level_at(&w, 25 * MIB), LEVEL_KILL);
+        ck_assert(w.v.desperate);
+        ck_assert(!w.v.last_resort); /* 2 % are 80 MiB */
+        w.m.pcp_free = 55 * MIB;
+        ck_assert_int_eq(level_at(&w, 25 * MIB), LEVEL_KILL);
+        ck_assert(w.v.last_resort);
 }
 END_TEST
 
