@@ -204,6 +204,13 @@ static int plan(struct daemon *d, struct kill_session *s, const struct candidate
         size_t n = victim_members(&d->input, c, group, ELEMENTS(group), &freed_bytes);
         int r = -ESRCH;
 
+        s->forked = d->groups.kin[d->groups.group[c->group].kin].fork_family; /* kin 0 is nobody's */
+        if (c->kin != 0) {
+                /* Where nothing can have been counted again, others took what did not come back:
+                 * a fork bomb's next children, say, who must not make it look smaller. */
+                s->kin_key = c->doubtful ? d->groups.kin[c->kin].key : 0;
+                s->expected_limit_bytes = freed_bytes;
+        }
         for (size_t i = 0; i < n; i++) {
                 int added = kill_session_add(&d->domain, s, &d->table, &d->groups, group[i]);
 
@@ -214,13 +221,6 @@ static int plan(struct daemon *d, struct kill_session *s, const struct candidate
                         r = 0;
                 else if (r < 0 && added != -ESRCH && added != -ESTALE)
                         r = added; /* no descriptors, no memory */
-        }
-        s->forked = d->groups.kin[d->groups.group[c->group].kin].fork_family; /* kin 0 is nobody's */
-        if (c->kin != 0) {
-                /* Where nothing can have been counted again, others took what did not come back:
-                 * a fork bomb's next children, say, who must not make it look smaller. */
-                s->kin_key = c->doubtful ? d->groups.kin[c->kin].key : 0;
-                s->expected_limit_bytes = freed_bytes;
         }
         return r;
 }

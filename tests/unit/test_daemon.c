@@ -1486,6 +1486,27 @@ static void exec_410(pid_t pid) {
         scripted_exec(&sk, scripted_find(&sk, 410), "true", MIB);
 }
 
+static void exec_400(pid_t pid) {
+        if (pid != 400)
+                return;
+        scene.on_pidfd_open = NULL;
+        scripted_exec(&sk, scripted_find(&sk, 400), "true", MIB);
+}
+
+/* Its head has exec'ed at the last moment: the record says for how much it was not killed. */
+START_TEST(a_bomb_called_off_has_its_size_in_the_record) {
+        crowd_at(KILL_BYTES);
+        second->adj = leak->adj = -1000;
+        for (pid_t pid = 400; pid < 440; pid++)
+                in_cgroup(scripted_spawn(&sk, pid, 1, "bomb", 5 * MIB), "/user.slice/bomb.scope");
+        scene.on_pidfd_open = exec_400;
+        for (int i = 0; i < 500 && scene_said(EVENT_OUTCOME) == 0; i++)
+                scene_go_on(MS);
+        assert_outcome(SESSION_CANCELLED);
+        ck_assert_uint_gt(scene_last(EVENT_OUTCOME)->victim.freed_bytes, 20 * MIB);
+}
+END_TEST
+
 START_TEST(one_of_many_that_execs_does_not_save_the_bomb) {
         crowd_at(KILL_BYTES);
         second->adj = leak->adj = -1000;
@@ -1835,6 +1856,7 @@ int main(void) {
         CASE(copies_are_expected_back_once);
         CASE(a_relative_is_no_survivor);
         CASE(who_dies_with_the_victim_is_not_the_next);
+        CASE(a_bomb_called_off_has_its_size_in_the_record);
         CASE(one_of_many_that_execs_does_not_save_the_bomb);
         CASE(a_reload_counts_from_the_next_tick);
         CASE(with_a_kill_in_flight_it_waits_for_its_end);
