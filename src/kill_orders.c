@@ -161,7 +161,9 @@ static void prepare_order(struct kill_domain *d, struct kill_session *s, struct 
         o->boost = signal && d->set.boost;
         o->robust_look = is_auto;
         o->robust_wait_ns = is_auto ? ROBUST_WAIT_NS : d->set.reap_delay_ns;
-        if (is_auto && s->verdict.exhausted_in_ns < ROBUST_EXHAUSTED_NS)
+        /* Swap that has room is no help: the look for robust futexes itself opens files, and would wait for
+         * somebody to be swapped out (0.8 s between the signal and the reap were seen on a full zram). */
+        if (is_auto && s->verdict.ram_exhausted_in_ns < ROBUST_EXHAUSTED_NS)
                 o->robust_wait_ns = 0;
         if (!signal) {
                 for (size_t i = 0; i < o->n_members; i++)

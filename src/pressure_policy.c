@@ -336,10 +336,16 @@ static void set_level(struct pressure_state *st, const struct pressure_settings 
         v->cause = CAUSE_THRASHING;
 }
 
+static int64_t time_to_lose(const struct pressure_state *st, uint64_t bytes) {
+        if (st->fall_peak_bytes_per_s == 0)
+                return INT64_MAX;
+        return (int64_t)MIN_OF(scale(bytes, (uint64_t)NS_PER_SEC, st->fall_peak_bytes_per_s), (uint64_t)INT64_MAX);
+}
+
 void pressure_policy_judge(struct pressure_state *st, const struct pressure_settings *set,
                            const struct pressure_sample *sample, struct pressure_verdict *ret) {
         const struct memory_status *m = sample->memory;
-        struct pressure_verdict v = {.exhausted_in_ns = INT64_MAX};
+        struct pressure_verdict v = {0};
         bool gap, in_vain;
 
         judge_clock(st, sample, &v);
@@ -360,10 +366,8 @@ void pressure_policy_judge(struct pressure_state *st, const struct pressure_sett
                 v.need_bytes = MAX_OF(v.need_bytes, UINT64_C(1));
         v.desperate = counted(&v, m, LEVEL_KILL) <= permille_of(m->base, DESPERATE_PERMILLE);
         v.last_resort = m->available + m->pcp_free <= permille_of(m->base, DESPERATE_PERMILLE);
-        if (st->fall_peak_bytes_per_s > 0)
-                v.exhausted_in_ns = (int64_t)MIN_OF(scale(counted(&v, m, LEVEL_KILL) + m->swap_usable,
-                                                          (uint64_t)NS_PER_SEC, st->fall_peak_bytes_per_s),
-                                                    (uint64_t)INT64_MAX);
+        v.ram_exhausted_in_ns = time_to_lose(st, counted(&v, m, LEVEL_KILL));
+        v.exhausted_in_ns = time_to_lose(st, counted(&v, m, LEVEL_KILL) + m->swap_usable);
         v.next_tick_ns = next_tick(st, set, sample, &v);
 
         st->last_boottime_ns = sample->boottime_ns;

@@ -142,8 +142,11 @@ static inline void scene_init(bool dry_run) {
                 .dry_run = dry_run,
                 .dry_run_repeat_ns = 60 * NS_PER_SEC,
         };
-        scene.verdict = (struct pressure_verdict){
-                .level = LEVEL_KILL, .cause = CAUSE_EMPTY, .need_bytes = MIB, .exhausted_in_ns = INT64_MAX};
+        scene.verdict = (struct pressure_verdict){.level = LEVEL_KILL,
+                                                  .cause = CAUSE_EMPTY,
+                                                  .need_bytes = MIB,
+                                                  .exhausted_in_ns = INT64_MAX,
+                                                  .ram_exhausted_in_ns = INT64_MAX};
         ck_assert_int_eq(process_table_init(&scene.table, &scene.sk.kernel, 512), 0);
         scene.table.self = SELF;
         ck_assert_int_eq(mm_group_set_init(&scene.groups, 512), 0);

@@ -510,6 +510,7 @@ START_TEST(exhaustion_is_foreseen_at_the_peak_rate) {
         w.m.available = 3 * GIB - 8 * MIB;
         pass(&w, 1000, 0);
         ck_assert_int_eq(w.v.exhausted_in_ns, 4992187500); /* 3 GiB - 8 MiB and 2 GiB of swap */
+        ck_assert_int_eq(w.v.ram_exhausted_in_ns, 2992187500);
 }
 END_TEST
 
