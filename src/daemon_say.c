@@ -23,6 +23,7 @@ static struct event *new_event(struct daemon *d, enum event_kind kind, int prior
                 .dry_run = d->options.dry_run,
                 .verdict = d->verdict,
                 .available_bytes = d->memory.available,
+                .pcp_free_bytes = d->memory.pcp_free,
                 .swap_free_bytes = d->memory.swap_free,
                 .swap_usable_bytes = d->memory.swap_usable,
                 .total_bytes = d->memory.total,

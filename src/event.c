@@ -55,6 +55,7 @@ void event_from_session(struct event *e, const struct kill_session *s) {
         e->n_runners_up = MIN_OF(s->n_runners_up, ELEMENTS(e->runner_up));
         e->verdict = s->verdict;
         e->available_bytes = s->before.available;
+        e->pcp_free_bytes = s->before.pcp_free;
         e->swap_free_bytes = s->before.swap_free;
         e->swap_usable_bytes = s->before.swap_usable;
         e->total_bytes = s->before.total;
@@ -133,6 +134,7 @@ static void fields_trigger(struct field_list *f, const struct event *e) {
         field_str(f, "OOMREAPD_LEVEL", pressure_level_text(v->level));
         field_str(f, "OOMREAPD_CAUSE", pressure_cause_text(v->cause));
         field_u64(f, "OOMREAPD_AVAILABLE", e->available_bytes);
+        field_u64(f, "OOMREAPD_CPU_LISTS", e->pcp_free_bytes);
         field_u64(f, "OOMREAPD_SWAP_FREE", e->swap_free_bytes);
         field_u64(f, "OOMREAPD_SWAP_USABLE", e->swap_usable_bytes);
         field_u64(f, "OOMREAPD_TOTAL", e->total_bytes);

@@ -115,6 +115,12 @@ static void put_available(struct text *t, const struct event *e) {
 
         text_str(t, "MemAvailable ");
         text_size(t, e->available_bytes);
+        /* Why nothing is done, or no more, at less than the line. */
+        if (v->level >= LEVEL_TERM && e->pcp_free_bytes >= MIB) {
+                text_str(t, " (and ");
+                text_size(t, e->pcp_free_bytes);
+                text_str(t, " on lists of the CPUs)");
+        }
         if (v->cause == CAUSE_THRASHING || line == 0) {
                 text_str(t, " of ");
                 text_size(t, e->total_bytes);

@@ -56,7 +56,7 @@ struct event {
         struct runner_up runner_up[3];
         size_t n_runners_up;
         struct pressure_verdict verdict;
-        uint64_t available_bytes, swap_free_bytes, swap_usable_bytes, total_bytes;
+        uint64_t available_bytes, pcp_free_bytes, swap_free_bytes, swap_usable_bytes, total_bytes;
         int64_t trigger_to_signal_ns, signal_to_reaped_ns, signal_to_released_ns; /* −1: did not happen */
         int64_t gain_bytes;
         uint64_t expected_bytes;

@@ -141,6 +141,7 @@ START_TEST(kill_line_says_what_is_special) {
         e.victim.user_unit[0] = '\0';
         e.swap_free_bytes = 3 * GIB;
         e.swap_usable_bytes = 40 * MIB;
+        e.pcp_free_bytes = 12 * MIB;
         e.verdict.fall_bytes_per_s = 0;
         e.verdict.cause = CAUSE_FORCED;
         e.n_runners_up = 0;
@@ -150,8 +151,9 @@ START_TEST(kill_line_says_what_is_special) {
                 line_of(&e),
                 "killed \"stress\" (pid 812, uid 1000, user@1000.service) to free 2.1 GiB: 2.0 GiB anon (3.0 GiB of "
                 "shared memory may stay); 3 processes share it; adj -500 (members disagree), score -1.0 GiB, "
-                "class avoid, rule \"desktop\"; forced by hand, MemAvailable 180 MiB below the kill line of "
-                "300 MiB, 40 MiB of 3.0 GiB free swap usable; override: the kill before it has released nothing "
+                "class avoid, rule \"desktop\"; forced by hand, MemAvailable 180 MiB (and 12 MiB on lists "
+                "of the CPUs) below the kill line of 300 MiB, 40 MiB of 3.0 GiB free swap usable; override: the kill "
+                "before it has released nothing "
                 "yet");
 
         e = kill_event();
@@ -313,6 +315,7 @@ START_TEST(every_field) {
                 {"OOMREAPD_LEVEL", "kill"},
                 {"OOMREAPD_CAUSE", "empty"},
                 {"OOMREAPD_AVAILABLE", "188743680"},
+                {"OOMREAPD_CPU_LISTS", "12"},
                 {"OOMREAPD_SWAP_FREE", "11"},
                 {"OOMREAPD_SWAP_USABLE", "10"},
                 {"OOMREAPD_TOTAL", "12582912000"},
@@ -360,6 +363,7 @@ START_TEST(every_field) {
 
         e.swap_usable_bytes = 10;
         e.swap_free_bytes = 11;
+        e.pcp_free_bytes = 12;
         e.victim.adj = -17;
         e.victim.score = -42;
         e.victim.n_members = 3;
@@ -483,7 +487,7 @@ START_TEST(the_largest_event_fits) {
                 memset(e.runner_up[i].comm, 1, sizeof(e.runner_up[i].comm));
         }
         e.victim.adj_disagree = e.override = true;
-        e.victim.shmem_bytes = e.swap_free_bytes = e.swap_usable_bytes = UINT64_MAX;
+        e.victim.shmem_bytes = e.pcp_free_bytes = e.swap_free_bytes = e.swap_usable_bytes = UINT64_MAX;
         e.trigger_to_signal_ns = INT64_MAX;
         fields_of(&e);
         ck_assert_ptr_nonnull(value_of("MESSAGE"));
@@ -525,7 +529,7 @@ START_TEST(a_session_becomes_an_event) {
                 .runner_up = {{.pid = 6}, {.pid = 7}, {.pid = 8}},
                 .n_runners_up = 3,
                 .verdict = {.level = LEVEL_KILL, .stall_permille = 9},
-                .before = {.available = 1, .swap_free = 2, .swap_usable = 3, .total = 4},
+                .before = {.available = 1, .pcp_free = 5, .swap_free = 2, .swap_usable = 3, .total = 4},
                 .expected_bytes = 99,
                 .trigger_ns = 1000,
                 .terminated_ns = 1500,
@@ -549,6 +553,7 @@ START_TEST(a_session_becomes_an_event) {
         ck_assert_uint_eq(e.verdict.stall_permille, 9);
         ck_assert_uint_eq(e.available_bytes, 1);
         ck_assert_uint_eq(e.swap_free_bytes, 2);
+        ck_assert_uint_eq(e.pcp_free_bytes, 5);
         ck_assert_uint_eq(e.swap_usable_bytes, 3);
         ck_assert_uint_eq(e.total_bytes, 4);
         ck_assert_int_eq(e.trigger_to_signal_ns, 1000);
