@@ -239,11 +239,13 @@ static void pour_bucket(struct pressure_state *st, const struct pressure_setting
                         bool gap, struct pressure_verdict *v) {
         const struct psi_totals *now = s->psi, *before = &st->last_psi;
         int64_t elapsed, stall;
-        uint64_t us;
+        uint64_t us, own;
 
         if (now && st->psi_known && !gap && now->when_ns > before->when_ns) {
                 elapsed = now->when_ns - before->when_ns;
-                us = MAX_OF(sub_floor(now->full_us, before->full_us), sub_floor(now->some_us, before->some_us) / 2);
+                own = (uint64_t)MAX_OF(s->own_stall_ns - st->last_own_stall_ns, 0) / NS_PER_US;
+                us = MAX_OF(sub_floor(now->full_us, before->full_us + own),
+                            sub_floor(now->some_us, before->some_us + own) / 2);
                 stall = (int64_t)MIN_OF(us, (uint64_t)(elapsed / NS_PER_US)) * NS_PER_US;
                 v->stall_permille = (uint32_t)scale((uint64_t)stall, 1000, (uint64_t)elapsed);
                 st->bucket_ns += stall - elapsed / 1000 * set->stall_permille;
@@ -251,6 +253,7 @@ static void pour_bucket(struct pressure_state *st, const struct pressure_setting
         }
         if (!set->thrash || s->now_ns < st->quiet_until_ns)
                 st->bucket_ns = 0;
+        st->last_own_stall_ns = s->own_stall_ns;
         if (now) {
                 st->last_psi = *now;
                 st->psi_known = true;

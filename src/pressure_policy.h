@@ -29,6 +29,7 @@ struct pressure_state {
         size_t n_past;
         bool falling;
         struct psi_totals last_psi;
+        int64_t last_own_stall_ns;
         bool psi_known;
         int64_t last_boottime_ns, last_tick_ns;
         uint64_t fall_peak_bytes_per_s; /* steepest fall of available + SwapFree seen lately, halves every second */
@@ -52,7 +53,8 @@ struct pressure_sample {
         const struct memory_status *memory;
         const struct psi_totals *psi; /* NULL: not known */
         unsigned cpus;
-        int64_t expected_ns; /* when this tick was due, 0 = unknown: a late one empties the bucket */
+        int64_t own_stall_ns; /* since the start: our own writes to memory.reclaim, nobody's distress */
+        int64_t expected_ns;  /* when this tick was due, 0 = unknown: a late one empties the bucket */
 };
 
 struct pressure_verdict {
