@@ -208,6 +208,12 @@ void config_defaults(struct config *c) {
 
 void config_deinit(struct config *c) {
         free(c->only_cgroup);
+        free(c->notify_socket);
+        free(c->notify_group);
+        free(c->notify_hooks);
+        free(c->notify_exec);
+        for (size_t i = 0; i < c->n_reclaims; i++)
+                free(c->reclaim[i].cgroup);
         protect_rules_deinit(&c->rules);
         *c = (struct config){0};
 }

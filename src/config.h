@@ -5,6 +5,7 @@
 
 #include <stdio.h>
 
+#include "notify_reclaim.h"
 #include "pressure_policy.h"
 #include "protect_rules.h"
 
@@ -27,6 +28,15 @@ struct config {
         int64_t override_after_ns;       /* 300 ms */
         int64_t adopt_hold_ns;           /* 2 s */
         bool boost;                      /* nice −20 for the victim */
+
+        /* [Notify] */
+        struct notify_settings notify;
+        char *notify_socket; /* NULL: none; owned. From the start to the end, whatever a reload says */
+        char *notify_group;  /* likewise, and all that follows */
+        char *notify_hooks, *notify_exec;
+        bool notify_bus;
+        struct notify_reclaim_target reclaim[NOTIFY_RECLAIMS];
+        size_t n_reclaims;
 
         /* [Log] */
         enum log_target log_target;

@@ -60,6 +60,16 @@ static const struct config_key table[] = {
         KEY("Kill", "AdoptHold", "2s", CONFIG_TIME, adopt_hold_ns, .min = 0, .max = 1 * MIN),
         KEY("Kill", "Boost", "yes", CONFIG_BOOL, boost),
 
+        KEY("Notify", "Socket", "/run/oomreapd/notify.sock", CONFIG_TEXT, notify_socket),
+        KEY("Notify", "Group", "oomreapd", CONFIG_TEXT, notify_group),
+        KEY("Notify", "WarnBudget", "2s", CONFIG_TIME, notify.warn_budget_ns, .min = 10 * MS, .max = 1 * MIN),
+        KEY("Notify", "KillBudget", "200ms", CONFIG_TIME, notify.kill_budget_ns, .min = 10 * MS, .max = 10 * SEC),
+
+        KEY("Notify", "PrekillHooks", "/run/systemd/oomd.prekill.hook", CONFIG_TEXT, notify_hooks),
+        KEY("Notify", "LowMemoryMonitor", "yes", CONFIG_BOOL, notify_bus),
+        KEY("Notify", "Exec", "", CONFIG_COMMAND, notify_exec),
+        KEY("Notify", "Reclaim", "", CONFIG_RECLAIM, reclaim),
+
         KEY("Log", "Target", "auto", CONFIG_WORD, log_target, .words = target_words),
         KEY("Log", "DryRunRepeat", "1min", CONFIG_TIME, dry_run_repeat_ns, .min = 1 * SEC, .max = 24 * 60 * MIN),
 
@@ -253,6 +263,45 @@ static int assign_cgroup(char **field, const char *value) {
         return 0;
 }
 
+static int assign_text(char **field, const char *value) {
+        char *copy = NULL;
+
+        if (value[0] != '\0' && strcmp(value, "no") != 0) {
+                copy = strdup(value);
+                if (!copy)
+                        return -ENOMEM;
+        }
+        free(*field);
+        *field = copy;
+        return 0;
+}
+
+static void reset_reclaim(struct config *c) {
+        while (c->n_reclaims > 0)
+                free(take_ptr(c->reclaim[--c->n_reclaims].cgroup));
+}
+
+/* "/system.slice/cache.service" or "/system.slice/cache.service swappiness=0". */
+static int assign_reclaim(struct config *c, const char *value) {
+        char path[NOTIFY_CGROUP_MAX], word[32], end;
+        int swappiness = -1, n;
+
+        if (value[0] == '\0') {
+                reset_reclaim(c);
+                return 0;
+        }
+        n = sscanf(value, "%511s %31s %c", path, word, &end);
+        if (n < 1 || n > 2 || !cgroup_path_valid(path) || c->n_reclaims == NOTIFY_RECLAIMS)
+                return -EINVAL;
+        if (n == 2 && (sscanf(word, "swappiness=%3d%c", &swappiness, &end) != 1 || swappiness < 0 || swappiness > 200))
+                return -EINVAL;
+        char *copy = strdup(path);
+        if (!copy)
+                return -ENOMEM;
+        c->reclaim[c->n_reclaims++] = (struct notify_reclaim_target){.cgroup = copy, .swappiness = swappiness};
+        return 0;
+}
+
 /* Why a value was refused, in terms of what would have been accepted. */
 static void explain(const struct config_key *k, const char *value, char why[static CONFIG_WHY_MAX]) {
         static const char *const kind[] = {
@@ -269,6 +318,14 @@ static void explain(const struct config_key *k, const char *value, char why[stat
         case CONFIG_CGROUP:
                 (void)snprintf(why, CONFIG_WHY_MAX, "'%s' is not a cgroup's path below / (as in /proc/PID/cgroup)",
                                value);
+                return;
+        case CONFIG_COMMAND:
+                (void)snprintf(why, CONFIG_WHY_MAX, "'%s' does not begin with an absolute path", value);
+                return;
+        case CONFIG_RECLAIM:
+                (void)snprintf(why, CONFIG_WHY_MAX,
+                               "'%s' is not a cgroup's path, with or without swappiness=0…200 behind it (at most %d)",
+                               value, NOTIFY_RECLAIMS);
                 return;
         case CONFIG_WORD:
                 for (size_t i = 0; k->words[i]; i++)
@@ -309,6 +366,12 @@ int config_key_assign(const struct config_key *k, void *base, const char *value,
                 value = k->info.default_text;
         if (k->type == CONFIG_CGROUP)
                 r = assign_cgroup((char **)((char *)base + k->offset), value);
+        else if (k->type == CONFIG_RECLAIM)
+                r = assign_reclaim(base, value);
+        else if (k->type == CONFIG_COMMAND && value[0] != '\0' && value[0] != '/')
+                r = -EINVAL;
+        else if (k->type == CONFIG_TEXT || k->type == CONFIG_COMMAND)
+                r = assign_text((char **)((char *)base + k->offset), value);
         else {
                 r = parse_number(k, value, &number);
                 if (r == 0)
@@ -327,10 +390,21 @@ void config_key_print(const struct config_key *k, const void *base, FILE *out) {
 
                 for (size_t i = 0; i < rule->matcher[k->matcher].n; i++)
                         fprintf(out, "%s=%s\n", name, rule->matcher[k->matcher].pattern[i].text);
-        } else if (k->type == CONFIG_CGROUP) {
+        } else if (k->type == CONFIG_RECLAIM) {
+                const struct config *c = base;
+
+                for (size_t i = 0; i < c->n_reclaims; i++) {
+                        fprintf(out, "%s=%s", name, c->reclaim[i].cgroup);
+                        if (c->reclaim[i].swappiness >= 0)
+                                fprintf(out, " swappiness=%d", c->reclaim[i].swappiness);
+                        fputc('\n', out);
+                }
+                if (c->n_reclaims == 0)
+                        fprintf(out, "%s=\n", name);
+        } else if (k->type == CONFIG_CGROUP || k->type == CONFIG_TEXT || k->type == CONFIG_COMMAND) {
                 const char *path = *(char *const *)((const char *)base + k->offset);
 
-                fprintf(out, "%s=%s\n", name, path ? path : "");
+                fprintf(out, "%s=%s\n", name, path ? path : k->info.default_text[0] ? "no" : "");
         } else {
                 char buf[CONFIG_VALUE_MAX];
 

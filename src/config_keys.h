@@ -14,6 +14,9 @@ enum config_type {
         CONFIG_WORD, /* an enum's values in their order */
         CONFIG_INTEGER,
         CONFIG_CGROUP,
+        CONFIG_TEXT,    /* owned; NULL: "no" */
+        CONFIG_COMMAND, /* an absolute path and arguments; owned; NULL: none */
+        CONFIG_RECLAIM, /* repeated it adds, empty it resets */
         CONFIG_PATTERN, /* of rules: repeated it adds, empty it resets */
 };
 

@@ -7,6 +7,7 @@
 #include <syslog.h>
 #include <time.h>
 
+#include "daemon_notify.h"
 #include "daemon_say.h"
 #include "daemon_wait.h"
 
@@ -50,6 +51,7 @@ static void judge(struct daemon *d, int64_t now_ns) {
                 .memory = &d->memory,
                 .psi = d->psi_known ? &d->psi_totals : NULL,
                 .cpus = d->options.cpus,
+                .own_stall_ns = daemon_notify_own_stall_ns(d, now_ns),
                 .expected_ns = d->due_ns,
         };
         struct pressure_verdict last = d->verdict;
@@ -276,6 +278,7 @@ static void shoot(struct daemon *d, const struct candidate *c, bool override, in
                 kill_session_terminate(&d->domain, s, now_ns);
         else
                 kill_session_fire(&d->domain, s, now_ns);
+        daemon_notify_leave(d);
         forget_prepared(d);
 }
 
@@ -292,8 +295,10 @@ static bool adopt(struct daemon *d, int64_t now_ns) {
                     kill_adoption_tried(&d->domain, &d->table.process[g->leader]))
                         continue;
                 struct kill_session *s = start_session(d, SESSION_ADOPTION, false, c, now_ns);
-                if (s)
+                if (s) {
                         kill_session_fire(&d->domain, s, now_ns);
+                        daemon_notify_leave(d);
+                }
                 d->prepared = false;
                 return s != NULL;
         }
@@ -301,7 +306,7 @@ static bool adopt(struct daemon *d, int64_t now_ns) {
 }
 
 static void decide(struct daemon *d, bool override, int64_t now_ns) {
-        if (now_ns < d->decide_not_before_ns)
+        if (now_ns < d->decide_not_before_ns || (!override && daemon_notify_waits(d, now_ns)))
                 return;
         kill_domain_expire(&d->domain, now_ns);
         if (d->memory.when_ns < d->released_ns) { /* and may know nothing of what came back */
@@ -325,7 +330,8 @@ static void decide(struct daemon *d, bool override, int64_t now_ns) {
                           daemon_waits_for_the_passed_over(d, now_ns)))
                 return;
         if (d->ranking.n_eligible > 0) {
-                shoot(d, &d->ranking.candidate[0], override, now_ns);
+                if (override || !daemon_notify_asks(d, &d->ranking.candidate[0], now_ns))
+                        shoot(d, &d->ranking.candidate[0], override, now_ns);
                 return;
         }
         pause_decisions(d, now_ns);
@@ -336,6 +342,8 @@ static void decide(struct daemon *d, bool override, int64_t now_ns) {
 /* At the term level (never reached by thrashing) only the best may be asked to end, and only if it is of a kind that
  * understands it; otherwise nothing happens before the kill level. */
 static void ask_to_end(struct daemon *d, int64_t now_ns) {
+        if (daemon_notify_waits(d, now_ns))
+                return;
         bool fresh = prepare(d, now_ns);
 
         if ((!fresh && !refresh_prepared(d, now_ns)) || d->ranking.n_eligible == 0 ||
@@ -348,7 +356,8 @@ static void ask_to_end(struct daemon *d, int64_t now_ns) {
                 d->prepare_not_before_ns = d->decide_not_before_ns;
                 return;
         }
-        shoot(d, &d->ranking.candidate[0], false, now_ns);
+        if (!daemon_notify_asks(d, &d->ranking.candidate[0], now_ns))
+                shoot(d, &d->ranking.candidate[0], false, now_ns);
 }
 
 static void act(struct daemon *d, int64_t now_ns) {
@@ -365,8 +374,10 @@ static void act(struct daemon *d, int64_t now_ns) {
                 decide(d, true, now_ns);
         else if (in_flight == 0 && d->verdict.level == LEVEL_TERM)
                 ask_to_end(d, now_ns);
-        else if (in_flight == 0 && d->verdict.level == LEVEL_WARN)
+        else if (in_flight == 0 && d->verdict.level == LEVEL_WARN) {
                 (void)prepare(d, now_ns);
+                daemon_notify_warn(d, now_ns);
+        }
 }
 
 /* ---- when calm ---- */
@@ -428,6 +439,7 @@ int64_t daemon_tick(struct daemon *d, int64_t now_ns) {
         d->ticks++;
         sense(d, now_ns);
         judge(d, now_ns);
+        daemon_notify_hear(d, now_ns);
         act(d, now_ns);
         daemon_say_relief(d, now_ns);
         swap_config(d);
@@ -437,6 +449,8 @@ int64_t daemon_tick(struct daemon *d, int64_t now_ns) {
                 journal_tick(d->journal);
 
         int64_t sleep_ns = MIN_OF(d->verdict.next_tick_ns, kill_domain_next_ns(&d->domain, now_ns));
+
+        sleep_ns = MIN_OF(sleep_ns, daemon_notify_sleep_ns(d, now_ns));
         if (d->again)
                 sleep_ns = 0;
         else if (d->verdict.level >= LEVEL_KILL && !kill_in_flight(&d->domain)) /* nobody was to be had */

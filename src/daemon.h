@@ -6,6 +6,7 @@
 #include "kernel_features.h"
 #include "held_files.h"
 #include "journal.h"
+#include "notify_kind.h"
 
 struct daemon_options {
         bool dry_run, once;
@@ -54,6 +55,14 @@ struct daemon {
         /* act */
         struct reap_queue reaper;
         struct kill_domain domain;
+
+        /* whom to ask before (daemon_notify.c) */
+        struct notify_port notify; /* the caller's, from start to end; self is NULL: nobody */
+        struct notify_rounds rounds;
+        struct notify_asker asker;
+        bool asked_at_warn; /* in this episode */
+        struct notify_call call;
+        enum pressure_level asked_level;
 
         /* the tick's own */
         int64_t trigger_ns; /* when the level that is acted on was first seen; 0: to be judged afresh */

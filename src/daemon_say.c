@@ -163,6 +163,31 @@ void daemon_say_unfinished(struct daemon *d) {
         }
 }
 
+void daemon_say_round(struct daemon *d, const struct notify_report *r) {
+        bool before_kill = d->call.stage == NOTIFY_BEFORE_KILL;
+        struct event *e = new_event(d, EVENT_ASKED, before_kill ? LOG_NOTICE : LOG_INFO);
+        struct text t = text_on(e->note, sizeof(e->note));
+
+        text_u64(&t, r->asked);
+        text_str(&t, before_kill ? " asked for memory before a kill: " : " asked for memory: ");
+        text_size(&t, r->freed_bytes);
+        text_str(&t, " came back in ");
+        text_duration(&t, r->took_ns);
+        if (r->claimed_bytes > 0) {
+                text_str(&t, ", ");
+                text_size(&t, r->claimed_bytes);
+                text_str(&t, " were said to");
+        }
+        if (r->answered < r->asked) {
+                text_str(&t, ", ");
+                text_u64(&t, r->asked - r->answered);
+                text_str(&t, " did not answer");
+        }
+        if (before_kill && d->verdict.level < d->asked_level)
+                text_str(&t, "; the kill is called off");
+        post(d);
+}
+
 void daemon_look_for_peers(struct daemon *d) {
         unsigned peers = features_peers(d->kernel), new_ones = peers & ~d->peers;
         char note[EVENT_NOTE_MAX];

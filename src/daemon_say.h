@@ -15,6 +15,8 @@ void daemon_record_victim(struct daemon *d, struct kill_session *s, const struct
 void daemon_say_reloaded(struct daemon *d);
 /* The last word on sessions that the end of the daemon cuts short. */
 void daemon_say_unfinished(struct daemon *d);
+/* What a round of notifiers came to. */
+void daemon_say_round(struct daemon *d, const struct notify_report *r);
 void daemon_look_for_peers(struct daemon *d);
 /* kill_domain's callbacks. */
 bool daemon_spares(void *userdata, size_t index);

@@ -25,6 +25,7 @@ static const struct {
         [EVENT_DISAGREE] = {"disagree", "9a17ece836db4ca491a00016d5e432b6"},
         [EVENT_CONFIG] = {"config", "3873875c1e1c4d468c4bc94b2358775c"},
         [EVENT_PEER] = {"peer", "ca3b4769759c40c3bf2db08d755cfe07"},
+        [EVENT_ASKED] = {"asked", "71ea984ab1754f41963a489c6ea83c8a"},
         [EVENT_NOTICE] = {"notice", "767ee98a8020431db0d1ea17492ff5de"},
         [EVENT_DRY_RUN] = {"dry-run", "b622104128114a3aae07732d4166a471"},
 };

@@ -350,6 +350,7 @@ static const struct {
         [EVENT_CONFIG] = {"the configuration was read", true},
         [EVENT_DISAGREE] = {"processes that share memory disagree on oom_score_adj", true},
         [EVENT_PEER] = {"another out-of-memory daemon runs beside this one", true},
+        [EVENT_ASKED] = {"whoever can give memory back was asked", true},
         [EVENT_NOTICE] = {"nothing to say", true},
 };
 
@@ -376,6 +377,6 @@ void event_line(const struct event *e, struct text *out) {
                 text_str(out, e->has_session || e->kind == EVENT_LEVEL ? "; " : "");
                 text_note(out, e->note, sizeof(e->note));
         }
-        if (e->kind == EVENT_NOBODY && !e->has_session)
+        if ((e->kind == EVENT_NOBODY || e->kind == EVENT_ASKED) && !e->has_session)
                 put_trigger(out, "; ", e);
 }

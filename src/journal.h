@@ -24,6 +24,7 @@ enum event_kind {
         EVENT_DISAGREE,  /* members of one mm disagree on oom_score_adj */
         EVENT_CONFIG,    /* reload: note says how it went */
         EVENT_PEER,      /* another oom daemon runs beside us */
+        EVENT_ASKED,     /* a round of notifiers is over: note says what it gave */
         EVENT_NOTICE,    /* anything else, in note */
         EVENT_DRY_RUN,   /* never posted: what a session of a dry run is catalogued as, so that the
                             message ID of a kill finds real kills only */

@@ -12,6 +12,7 @@
 #include <time.h>
 
 #include "event_loop.h"
+#include "notifier.h"
 #include "options.h"
 #include "queries.h"
 #include "version.h"
@@ -24,6 +25,7 @@ struct run {
         struct daemon daemon;
         struct journal journal;
         struct feature_set features;
+        struct notifier *notifier; /* NULL: none */
 };
 
 struct say {
@@ -184,6 +186,29 @@ static void block_signals(void) {
         signal(SIGPIPE, SIG_IGN);
 }
 
+/* Nobody is asked to give anything in a dry run. */
+static void start_notifier(struct run *run) {
+        const struct config *c = &run->daemon.config;
+        struct notifier_settings set = {
+                .socket_path = c->notify_socket,
+                .group = c->notify_group,
+                .hooks_path = c->notify_hooks,
+                .exec = c->notify_exec,
+                .bus = c->notify_bus,
+                .reclaim = c->reclaim,
+                .n_reclaims = c->n_reclaims,
+        };
+        int r;
+
+        if (run->options.dry_run)
+                return;
+        r = notifier_new(&run->notifier, &run->kernel, &run->daemon.layout, &set, run->daemon.options.wake_fd);
+        if (r == 0)
+                run->daemon.notify = notifier_port(run->notifier);
+        else
+                daemon_notice(&run->daemon, EVENT_NOTICE, LOG_WARNING, "nobody can be asked for memory: no thread");
+}
+
 static int run_loop(struct run *run, int wake_fd) {
         struct event_loop *loop;
         int r = event_loop_new(&run->daemon, wake_fd, reload, run, &loop);
@@ -239,7 +264,10 @@ static int run_daemon(struct run *run, struct config *config) {
         if (r == 0)
                 r = daemon_init(&run->daemon, &run->kernel, config, &o, &run->journal);
         if (r == 0) {
+                start_notifier(run);
                 r = run_loop(run, wake_fd);
+                run->daemon.notify = (struct notify_port){0};
+                notifier_free(run->notifier);
                 daemon_deinit(&run->daemon);
         }
         journal_deinit(&run->journal);

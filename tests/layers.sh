@@ -45,7 +45,8 @@ BEGIN {
         layer["base.h"] = layer["held_memory.h"] = "base"
         layer["version.h"] = "base" # generated
         layer["mm_internal.h"] = "sense"
-        layer["kill_internal.h"] = "act"
+        layer["kill_internal.h"] = layer["notify_kind.h"] = "act"
+        layer["../examples/oomreapd-notify.h"] = "base" # what others copy
         layer["rank_internal.h"] = layer["features_internal.h"] = "edge"
 
         only["mm_internal.h"] = "mm_*"

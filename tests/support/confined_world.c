@@ -279,6 +279,14 @@ void world_daemon(const char *config) {
         world.has_daemon = true;
 }
 
+void world_notifier(void) {
+        struct daemon *d = &world.daemon;
+        struct notifier_settings set = {.socket_path = d->config.notify_socket, .group = d->config.notify_group};
+
+        must(notifier_new(&world.notifier, &world.real, &d->layout, &set, world.wake_fd) == 0, "notifier_new");
+        d->notify = notifier_port(world.notifier);
+}
+
 bool world_run(bool (*until)(void *userdata), void *userdata, int64_t timeout_ns) {
         int64_t end_ns = world_now_ns() + timeout_ns;
 
@@ -400,6 +408,8 @@ void world_deinit(void) {
         oom[n] = '\0';
         if (!world_freezer_missing())
                 world_thaw();
+        world.daemon.notify = (struct notify_port){0};
+        notifier_free(take_ptr(world.notifier));
         if (world.has_daemon)
                 stop_daemon();
         for (size_t i = 0; i < world.n_hogs; i++)

@@ -9,6 +9,7 @@
 
 #include "daemon.h"
 #include "hog.h"
+#include "notifier.h"
 
 #define WORLD_HOGS 64
 #define WORLD_SESSIONS 64
@@ -72,6 +73,7 @@ struct confined_world {
         struct daemon daemon;
         bool has_daemon;
         struct journal journal;
+        struct notifier *notifier;
         int wake_fd, log_fd;
         session_changed_t daemon_changed;
         struct kill_session ended[WORLD_SESSIONS]; /* in the order of their ends; pointers in them are void */
@@ -126,6 +128,8 @@ void world_leave(uint64_t available_bytes);
 
 /* A daemon with these lines of configuration below [Victim] OnlyCgroup=. */
 void world_daemon(const char *config);
+/* And a notifier for it, as its configuration says; real subscribers, asked by the real thread. */
+void world_notifier(void);
 /* Ticks and sleeps as event_loop.c would. True when it came true, looked at after every tick. */
 bool world_run(bool (*until)(void *userdata), void *userdata, int64_t timeout_ns);
 void world_run_for(int64_t ns);

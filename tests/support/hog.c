@@ -2,6 +2,8 @@
  * order, or with its socket. Never here: a check; a hog has no opinion. */
 #include "hog.h"
 
+#include "hog_offer.h"
+
 #include <fcntl.h>
 #include <linux/futex.h>
 #include <poll.h>
@@ -28,6 +30,7 @@ static struct hog {
         unsigned size_mib, sharers;
         bool vfork, zombie, lock, hold, wait, spin;
         uint64_t leak_bytes_per_s;
+        const char *offers;
         atomic_int sharer_execs; /* a futex: sharers have nothing else to wait on */
         char message[HOG_MESSAGE_MAX];
 } hog;
@@ -40,16 +43,17 @@ static void say(const char *word, long number) {
                 _exit(1);
 }
 
-static void fill(uint64_t bytes) {
+static void *fill(uint64_t bytes) {
         char *p;
 
         if (bytes == 0)
-                return;
+                return NULL;
         p = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
         if (p == MAP_FAILED)
                 _exit(1);
         for (uint64_t at = 0; at < bytes; at += 4096)
                 p[at] = 1;
+        return p;
 }
 
 static void write_file(const char *path, const char *text) {
@@ -160,7 +164,7 @@ static void obey(const char *command) {
         unsigned n;
 
         if (sscanf(command, "grow %u", &n) == 1) {
-                fill(n * MIB);
+                (void)fill(n * MIB);
                 say("grown", (long)n);
         } else if (sscanf(command, "leak %u", &n) == 1)
                 hog.leak_bytes_per_s = n * MIB;
@@ -190,7 +194,8 @@ _Noreturn static void serve(void) {
                 int64_t passed_ns = (now.tv_sec - before.tv_sec) * NS_PER_SEC + now.tv_nsec - before.tv_nsec;
                 before = now;
                 if (hog.leak_bytes_per_s)
-                        fill(hog.leak_bytes_per_s * (uint64_t)(MIN_OF(passed_ns, NS_PER_SEC) / NS_PER_US) / 1000000);
+                        (void)fill(hog.leak_bytes_per_s * (uint64_t)(MIN_OF(passed_ns, NS_PER_SEC) / NS_PER_US) /
+                                   1000000);
                 if (r <= 0)
                         continue;
                 ssize_t n = recv(HOG_SOCKET_FD, hog.message, sizeof(hog.message) - 1, 0);
@@ -226,6 +231,8 @@ static void parse_word(const char *word) {
 
         if (strncmp(word, "enter=", 6) == 0)
                 write_file(word + 6, "0");
+        else if (strncmp(word, "offers=", 7) == 0)
+                hog.offers = word + 7;
         else if (sscanf(word, "size=%u", &n) == 1)
                 hog.size_mib = n;
         else if (strncmp(word, "comm=", 5) == 0)
@@ -260,6 +267,7 @@ bool hog_asked_for(int argc, char *argv[]) {
 
 int hog_main(int argc, char *argv[]) {
         pthread_t thread;
+        void *memory;
 
         (void)prctl(PR_SET_THP_DISABLE, 1, 0, 0, 0); /* sizes are to be what they say */
         for (int i = 1; i < argc; i++)
@@ -268,7 +276,9 @@ int hog_main(int argc, char *argv[]) {
                 wait_for_mutex();
         if (hog.lock && mlockall(MCL_CURRENT | MCL_FUTURE | MCL_ONFAULT) < 0)
                 return 1;
-        fill(hog.size_mib * MIB);
+        memory = fill(hog.size_mib * MIB);
+        if (hog.offers)
+                hog_offer(hog.offers, memory, hog.size_mib * MIB);
         if (hog.zombie) {
                 if (pthread_create(&thread, NULL, serve_in_thread, NULL) != 0)
                         return 1;

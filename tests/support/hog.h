@@ -23,6 +23,8 @@
  *   spin         burns a CPU once it is ready, and obeys nobody
  *   ignore-term  SIGTERM is ignored
  *   hold         inits and locks a robust process-shared mutex in HOG_SHARED_FD
+ *   offers=HOW,PATH  subscribes to a notifier's socket and offers what size= says: "gives" it, "lies" (keeps it and says
+ *                it has given it), "hangs" (never answers), "dies" when asked, "floods" the socket and never answers
  *   wait         waits for that mutex, says "owner-died" or what else happened
  * It says "ready PID [PID of a sharer or vforked child]…".
  *

@@ -236,7 +236,7 @@ START_TEST(commented_defaults_can_be_uncommented) {
                         memmove(p + 1, p + 2, strlen(p + 2) + 1);
                         n++;
                 }
-        ck_assert_uint_eq(n, 21);
+        ck_assert_uint_eq(n, 29);
         parse_fine(&c, text);
         print_to(&c, shipped, sizeof(shipped));
         ck_assert_str_eq(shipped, defaults);

@@ -1,0 +1,22 @@
+/* Asking for memory back before a kill: between the tick and whoever carries rounds out. Only
+ * daemon*.c include this. */
+#pragma once
+
+#include "daemon.h"
+
+/* Every tick, once the level is judged: takes what the last round came to, and passes on what
+ * there is to be said. */
+void daemon_notify_hear(struct daemon *d, int64_t now_ns);
+/* At warn, once in an episode; nobody waits. */
+void daemon_notify_warn(struct daemon *d, int64_t now_ns);
+/* Whether a round is being waited for: then nothing needs to be chosen yet. */
+bool daemon_notify_waits(struct daemon *d, int64_t now_ns);
+/* Before the shot: true when it waits for a round, or is called off for one that gave enough (what
+ * is there is then read and judged afresh). */
+bool daemon_notify_asks(struct daemon *d, const struct candidate *c, int64_t now_ns);
+/* A session has started: nobody waits for a round any more. */
+void daemon_notify_leave(struct daemon *d);
+/* What our own notifiers have been stalled for memory, which is not to be judged (ns). */
+int64_t daemon_notify_own_stall_ns(const struct daemon *d, int64_t now_ns);
+/* How long the tick may sleep (ns) as far as this is concerned. */
+int64_t daemon_notify_sleep_ns(const struct daemon *d, int64_t now_ns);

@@ -1,0 +1,153 @@
+/* Low memory, told to whoever listens on the bus. In: the level. Out: the signal
+ * LowMemoryWarning(y), at 50 (warn), 100 (term) and 255 (kill) as low-memory-monitor has them.
+ * Never here: a call that waits for its reply. */
+#include "notify_bus.h"
+
+#include <string.h>
+#include <syslog.h>
+#include <systemd/sd-bus.h>
+
+#define NAME "org.freedesktop.LowMemoryMonitor"
+#define PATH "/org/freedesktop/LowMemoryMonitor"
+#define RETRY_FIRST_NS NS_PER_SEC
+#define RETRY_MAX_NS (60 * NS_PER_SEC)
+
+struct notify_bus {
+        struct notify_notes *notes;
+        sd_bus *bus; /* NULL: not connected */
+        bool owned, taken_said;
+        int level, told;
+        int64_t retry_ns, pause_ns;
+};
+
+static const sd_bus_vtable vtable[] = {
+        SD_BUS_VTABLE_START(0),
+        SD_BUS_SIGNAL("LowMemoryWarning", "y", 0),
+        SD_BUS_VTABLE_END,
+};
+
+static void disconnect(struct notify_bus *b, int64_t now_ns) {
+        b->bus = sd_bus_close_unref(b->bus);
+        b->owned = false;
+        b->pause_ns = MIN_OF(MAX_OF(2 * b->pause_ns, RETRY_FIRST_NS), RETRY_MAX_NS);
+        b->retry_ns = now_ns + b->pause_ns;
+}
+
+static void tell(struct notify_bus *b) {
+        static const uint8_t warning[] = {0, 50, 100, 255};
+
+        if (!b->owned || b->level <= b->told)
+                return;
+        b->told = b->level;
+        (void)sd_bus_emit_signal(b->bus, PATH, NAME, "LowMemoryWarning", "y", warning[b->level]);
+}
+
+static int on_name(sd_bus_message *m, void *userdata, sd_bus_error *error) {
+        struct notify_bus *b = userdata;
+        uint32_t reply = 0;
+
+        if (sd_bus_message_is_method_error(m, NULL) || sd_bus_message_read(m, "u", &reply) < 0 || reply != 1) {
+                if (!b->taken_said)
+                        notify_note(b->notes, LOG_NOTICE,
+                                    "LowMemoryMonitor: the name has another owner, or is not ours to have: nothing is "
+                                    "told on the bus");
+                b->taken_said = true;
+                return 1;
+        }
+        b->owned = true;
+        tell(b);
+        return 1;
+}
+
+static void connect_bus(struct notify_bus *b, int64_t now_ns) {
+        int r = sd_bus_open_system(&b->bus);
+
+        if (r >= 0)
+                r = sd_bus_add_object_vtable(b->bus, NULL, PATH, NAME, vtable, b);
+        if (r >= 0)
+                r = sd_bus_request_name_async(b->bus, NULL, NAME, 0, on_name, b);
+        if (r < 0)
+                disconnect(b, now_ns);
+}
+
+static size_t bus_listeners(void *self, enum notify_stage stage, int64_t now_ns) {
+        return 0;
+}
+
+static size_t bus_poll_fds(void *self, struct pollfd *fds, size_t cap) {
+        struct notify_bus *b = self;
+        int events;
+
+        if (!b->bus || cap == 0 || (events = sd_bus_get_events(b->bus)) < 0)
+                return 0;
+        fds[0] = (struct pollfd){.fd = sd_bus_get_fd(b->bus), .events = (short)events};
+        return 1;
+}
+
+static int64_t bus_due_ns(void *self) {
+        struct notify_bus *b = self;
+        uint64_t usec;
+
+        if (!b->bus)
+                return b->retry_ns;
+        if (sd_bus_get_timeout(b->bus, &usec) < 0 || usec > (uint64_t)INT64_MAX / NS_PER_US)
+                return INT64_MAX;
+        return (int64_t)usec * NS_PER_US;
+}
+
+static void bus_handle(void *self, const struct pollfd *fds, size_t n, int64_t now_ns) {
+        struct notify_bus *b = self;
+        int r = 0;
+
+        if (!b->bus && now_ns >= b->retry_ns)
+                connect_bus(b, now_ns);
+        while (b->bus && (r = sd_bus_process(b->bus, NULL)) > 0)
+                b->pause_ns = 0; /* it works */
+        if (b->bus && r < 0)
+                disconnect(b, now_ns);
+}
+
+static void bus_level(void *self, int level, int64_t now_ns) {
+        struct notify_bus *b = self;
+
+        b->level = level;
+        if (level == 0)
+                b->told = 0;
+        tell(b);
+}
+
+static void bus_begin(void *self, const struct notify_call *call, int64_t now_ns) {
+}
+
+static bool bus_pending(void *self) {
+        return false;
+}
+
+static void bus_end(void *self, struct notify_report *report, int64_t now_ns) {
+}
+
+static void bus_free(void *self) {
+        struct notify_bus *b = self;
+
+        sd_bus_close_unref(b->bus);
+        free(b);
+}
+
+int notify_bus_new(struct notify_kind *ret, struct notify_notes *notes) {
+        struct notify_bus *b = calloc(1, sizeof(*b));
+
+        if (!b)
+                return -ENOMEM;
+        b->notes = notes;
+        *ret = (struct notify_kind){.self = b,
+                                    .listeners = bus_listeners,
+                                    .poll_fds = bus_poll_fds,
+                                    .handle = bus_handle,
+                                    .due_ns = bus_due_ns,
+                                    .level = bus_level,
+                                    .begin = bus_begin,
+                                    .pending = bus_pending,
+                                    .end = bus_end,
+                                    .free = bus_free};
+        return 0;
+}

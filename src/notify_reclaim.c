@@ -1,0 +1,359 @@
+/* Takes memory from cgroups before somebody dies for it. In: a round. Out: what their usage fell
+ * by. Never here: a step below a cgroup's memory.low, or one after the round is over. */
+#include "notify_reclaim.h"
+
+#include <fcntl.h>
+#include <limits.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <syslog.h>
+#include <time.h>
+
+#define STEP_BYTES (16 * MIB)
+#define INTERRUPT_SIGNAL SIGUSR1
+#define INTERRUPT_AGAIN_NS (10 * NS_PER_MS) /* the signal before may have come between two writes */
+#define STACK_BYTES (64 * KIB)
+
+struct target {
+        char cgroup[NOTIFY_CGROUP_MAX];
+        int usage_fd, low_fd, reclaim_fd;
+        _Atomic int swappiness; /* −1 where the kernel does not take it */
+        uint64_t before_bytes;
+};
+
+struct notify_reclaim {
+        struct kernel *kernel;
+        struct notify_notes *notes;
+        struct target target[NOTIFY_RECLAIMS];
+        size_t n;
+        bool asked;
+
+        pthread_t thread;
+        bool running;
+        int done_fd; /* an eventfd */
+        pthread_mutex_t lock;
+        pthread_cond_t work;
+        bool wanted, stop;
+        uint64_t need_bytes;
+        _Atomic bool busy, over; /* over: the round is */
+        _Atomic int64_t stall_ns, writing_since_ns;
+};
+
+static void say(struct notify_notes *notes, int priority, const char *cgroup, const char *what) {
+        char buf[NOTIFY_NOTE_MAX];
+        struct text t = text_on(buf, sizeof(buf));
+
+        text_str(&t, "Reclaim=");
+        text_escaped(&t, cgroup, strlen(cgroup));
+        text_str(&t, what);
+        notify_note(notes, priority, buf);
+}
+
+/* ---- the worker ---- */
+
+static uint64_t read_bytes(struct kernel *k, int fd) {
+        uint64_t bytes = 0;
+
+        return fd >= 0 && cgroup_usage_read(k, fd, &bytes) == 0 ? bytes : 0; /* "max" is no number: 0 */
+}
+
+static uint64_t read_low(struct kernel *k, int fd) {
+        char buf[32];
+        ssize_t n = fd < 0 ? 0 : kernel_reread(k, fd, buf, sizeof(buf));
+
+        if (n >= 3 && memcmp(buf, "max", 3) == 0)
+                return UINT64_MAX;
+        return read_bytes(k, fd);
+}
+
+static int write_step(struct notify_reclaim *r, struct target *t, uint64_t bytes) {
+        struct kernel *k = r->kernel;
+        int swappiness = atomic_load(&t->swappiness);
+        char buf[64];
+        int n = swappiness < 0
+                        ? snprintf(buf, sizeof(buf), "%llu", (unsigned long long)bytes)
+                        : snprintf(buf, sizeof(buf), "%llu swappiness=%d", (unsigned long long)bytes, swappiness);
+        int64_t since_ns = k->monotonic_ns(k);
+        ssize_t result;
+
+        atomic_store(&r->writing_since_ns, since_ns);
+        result = k->write(k, t->reclaim_fd, buf, (size_t)n);
+        atomic_store(&r->writing_since_ns, 0);
+        atomic_fetch_add(&r->stall_ns, k->monotonic_ns(k) - since_ns);
+        return result < 0 ? (int)result : 0;
+}
+
+/* Until it has given that much, has no more to give, or the round is over. */
+static void reclaim_from(struct notify_reclaim *r, struct target *t, uint64_t need_bytes) {
+        uint64_t start = read_bytes(r->kernel, t->usage_fd), now = start;
+
+        while (!atomic_load(&r->over) && sub_floor(start, now) < need_bytes) {
+                uint64_t spare = sub_floor(now, read_low(r->kernel, t->low_fd));
+                uint64_t step = MIN_OF(MIN_OF(spare, STEP_BYTES), need_bytes - sub_floor(start, now));
+                int n;
+
+                if (step < MIN_OF(STEP_BYTES / 16, need_bytes))
+                        return;
+                n = write_step(r, t, step);
+                if (n == -EINVAL && atomic_load(&t->swappiness) >= 0) {
+                        atomic_store(&t->swappiness, -1);
+                        say(r->notes, LOG_NOTICE, t->cgroup, ": this kernel takes no swappiness= there");
+                        continue;
+                }
+                now = read_bytes(r->kernel, t->usage_fd);
+                if (n < 0) /* EAGAIN: not all of it could be had; EINTR: the round is over */
+                        return;
+        }
+}
+
+static void on_interrupt(int sig) {
+}
+
+static void *reclaim_main(void *userdata) {
+        struct notify_reclaim *r = userdata;
+        uint64_t one = 1;
+        sigset_t set;
+
+        sigemptyset(&set);
+        sigaddset(&set, INTERRUPT_SIGNAL);
+        pthread_sigmask(SIG_UNBLOCK, &set, NULL);
+        pthread_mutex_lock(&r->lock);
+        while (!r->stop) {
+                uint64_t need, freed = 0;
+
+                if (!r->wanted) {
+                        pthread_cond_wait(&r->work, &r->lock);
+                        continue;
+                }
+                r->wanted = false;
+                need = r->need_bytes;
+                pthread_mutex_unlock(&r->lock);
+                for (size_t i = 0; i < r->n && freed < need && !atomic_load(&r->over); i++) {
+                        uint64_t before = read_bytes(r->kernel, r->target[i].usage_fd);
+
+                        reclaim_from(r, &r->target[i], need - freed);
+                        freed += sub_floor(before, read_bytes(r->kernel, r->target[i].usage_fd));
+                }
+                atomic_store(&r->busy, false);
+                (void)!write(r->done_fd, &one, sizeof(one));
+                pthread_mutex_lock(&r->lock);
+        }
+        pthread_mutex_unlock(&r->lock);
+        return NULL;
+}
+
+/* ---- a kind ---- */
+
+static size_t reclaim_listeners(void *self, enum notify_stage stage, int64_t now_ns) {
+        struct notify_reclaim *r = self;
+
+        return atomic_load(&r->busy) ? 0 : r->n;
+}
+
+static size_t reclaim_poll_fds(void *self, struct pollfd *fds, size_t cap) {
+        struct notify_reclaim *r = self;
+
+        if (cap == 0)
+                return 0;
+        fds[0] = (struct pollfd){.fd = r->done_fd, .events = POLLIN};
+        return 1;
+}
+
+static bool outlives_its_round(struct notify_reclaim *r) {
+        return atomic_load(&r->busy) && atomic_load(&r->over);
+}
+
+static void reclaim_handle(void *self, const struct pollfd *fds, size_t n, int64_t now_ns) {
+        struct notify_reclaim *r = self;
+        uint64_t count;
+
+        if (n > 0 && fds[0].revents)
+                (void)!read(r->done_fd, &count, sizeof(count));
+        if (outlives_its_round(r))
+                (void)pthread_kill(r->thread, INTERRUPT_SIGNAL);
+}
+
+static int64_t reclaim_due_ns(void *self) {
+        struct notify_reclaim *r = self;
+
+        return outlives_its_round(r) ? r->kernel->monotonic_ns(r->kernel) + INTERRUPT_AGAIN_NS : INT64_MAX;
+}
+
+static void reclaim_begin(void *self, const struct notify_call *call, int64_t now_ns) {
+        struct notify_reclaim *r = self;
+
+        r->asked = !atomic_load(&r->busy); /* else it is still in a write of the round before */
+        if (!r->asked)
+                return;
+        for (size_t i = 0; i < r->n; i++)
+                r->target[i].before_bytes = read_bytes(r->kernel, r->target[i].usage_fd);
+        pthread_mutex_lock(&r->lock);
+        atomic_store(&r->over, false);
+        atomic_store(&r->busy, true);
+        r->need_bytes = call->need_bytes;
+        r->wanted = true;
+        pthread_cond_signal(&r->work);
+        pthread_mutex_unlock(&r->lock);
+}
+
+static bool reclaim_pending(void *self) {
+        struct notify_reclaim *r = self;
+
+        return r->asked && atomic_load(&r->busy);
+}
+
+static void reclaim_end(void *self, struct notify_report *report, int64_t now_ns) {
+        struct notify_reclaim *r = self;
+
+        if (!r->asked)
+                return;
+        r->asked = false;
+        atomic_store(&r->over, true);
+        if (atomic_load(&r->busy))
+                (void)pthread_kill(r->thread, INTERRUPT_SIGNAL);
+        for (size_t i = 0; i < r->n; i++) {
+                report->freed_bytes +=
+                        sub_floor(r->target[i].before_bytes, read_bytes(r->kernel, r->target[i].usage_fd));
+                report->asked++;
+                report->answered++; /* it is not late: it was told to stop */
+        }
+}
+
+int64_t notify_reclaim_stall_ns(void *self, int64_t now_ns) {
+        struct notify_reclaim *r = self;
+        int64_t since_ns = atomic_load(&r->writing_since_ns);
+
+        return atomic_load(&r->stall_ns) + (since_ns > 0 ? MAX_OF(now_ns - since_ns, 0) : 0);
+}
+
+static void close_target(struct kernel *k, struct target *t) {
+        int *fd[] = {&t->usage_fd, &t->low_fd, &t->reclaim_fd};
+
+        for (size_t i = 0; i < ELEMENTS(fd); i++)
+                if (*fd[i] >= 0)
+                        k->close(k, take_fd(fd[i]));
+}
+
+static void reclaim_free(void *self) {
+        struct notify_reclaim *r = self;
+        struct timespec until;
+
+        pthread_mutex_lock(&r->lock);
+        r->stop = true;
+        atomic_store(&r->over, true);
+        pthread_cond_signal(&r->work);
+        pthread_mutex_unlock(&r->lock);
+        if (r->running) {
+                (void)pthread_kill(r->thread, INTERRUPT_SIGNAL);
+                clock_gettime(CLOCK_REALTIME, &until);
+                until.tv_sec += 1;
+                if (pthread_timedjoin_np(r->thread, NULL, &until) != 0)
+                        return; /* what it may still touch stays */
+        }
+        for (size_t i = 0; i < r->n; i++)
+                close_target(r->kernel, &r->target[i]);
+        close_fd(&r->done_fd);
+        pthread_mutex_destroy(&r->lock);
+        pthread_cond_destroy(&r->work);
+        free(r);
+}
+
+/* ---- start ---- */
+
+static int open_file(struct kernel *k, const struct cgroup_layout *layout, const char *cgroup, const char *name,
+                     int flags) {
+        char path[PATH_MAX];
+        struct text t = text_on(path, sizeof(path));
+
+        text_str(&t, layout->memory_mount);
+        text_str(&t, cgroup);
+        text_char(&t, '/');
+        text_str(&t, name);
+        return t.cut ? -ENAMETOOLONG : k->open(k, AT_FDCWD, path, flags);
+}
+
+static int open_target(struct notify_reclaim *r, const struct cgroup_layout *layout,
+                       const struct notify_reclaim_target *from) {
+        struct target *t = &r->target[r->n];
+        struct kernel *k = r->kernel;
+
+        if (strlen(from->cgroup) >= sizeof(t->cgroup))
+                return -ENAMETOOLONG;
+        memcpy(t->cgroup, from->cgroup, strlen(from->cgroup) + 1);
+        atomic_init(&t->swappiness, from->swappiness);
+        t->usage_fd = open_file(k, layout, from->cgroup, "memory.current", O_RDONLY);
+        t->low_fd = open_file(k, layout, from->cgroup, "memory.low", O_RDONLY);
+        t->reclaim_fd = open_file(k, layout, from->cgroup, "memory.reclaim", O_WRONLY);
+        if (t->usage_fd >= 0 && t->low_fd >= 0 && t->reclaim_fd >= 0) {
+                r->n++;
+                return 0;
+        }
+        int error = t->usage_fd < 0 ? t->usage_fd : t->reclaim_fd < 0 ? t->reclaim_fd : t->low_fd;
+        close_target(k, t);
+        return error;
+}
+
+static int start_thread(struct notify_reclaim *r) {
+        struct sigaction action = {.sa_handler = on_interrupt}; /* no SA_RESTART: the write ends with EINTR */
+        pthread_attr_t attr;
+        int n;
+
+        if (sigaction(INTERRUPT_SIGNAL, &action, NULL) < 0)
+                return -errno;
+        pthread_attr_init(&attr);
+        pthread_attr_setstacksize(&attr, STACK_BYTES);
+        n = pthread_create(&r->thread, &attr, reclaim_main, r);
+        pthread_attr_destroy(&attr);
+        if (n != 0)
+                return -n;
+        pthread_setname_np(r->thread, "reclaim");
+        r->running = true;
+        return 0;
+}
+
+int notify_reclaim_new(struct notify_kind *ret, struct kernel *k, const struct cgroup_layout *layout,
+                       const struct notify_reclaim_target *target, size_t n, struct notify_notes *notes) {
+        struct notify_reclaim *r = calloc(1, sizeof(*r));
+        sigset_t all, old;
+        int error = -ENOENT;
+
+        if (!r)
+                return -ENOMEM;
+        r->kernel = k;
+        r->notes = notes;
+        r->done_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+        pthread_mutex_init(&r->lock, NULL);
+        pthread_cond_init(&r->work, NULL);
+        for (size_t i = 0; i < MIN_OF(n, (size_t)NOTIFY_RECLAIMS); i++) {
+                int e = layout->memory_v1 ? -EOPNOTSUPP : open_target(r, layout, &target[i]);
+
+                if (e < 0)
+                        say(notes, LOG_WARNING, target[i].cgroup,
+                            e == -EOPNOTSUPP ? ": there is no memory.reclaim in cgroup v1"
+                            : e == -EACCES   ? ": not ours to write to (it is delegated)"
+                                             : ": there is no such cgroup, or no memory.reclaim in it (Linux 5.19)");
+        }
+        sigfillset(&all);
+        pthread_sigmask(SIG_SETMASK, &all, &old);
+        if (r->n > 0)
+                error = start_thread(r);
+        pthread_sigmask(SIG_SETMASK, &old, NULL);
+        if (error < 0) {
+                reclaim_free(r);
+                return error;
+        }
+        *ret = (struct notify_kind){.self = r,
+                                    .listeners = reclaim_listeners,
+                                    .poll_fds = reclaim_poll_fds,
+                                    .handle = reclaim_handle,
+                                    .due_ns = reclaim_due_ns,
+                                    .begin = reclaim_begin,
+                                    .pending = reclaim_pending,
+                                    .end = reclaim_end,
+                                    .free = reclaim_free};
+        return 0;
+}

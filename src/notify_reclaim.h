@@ -1,0 +1,21 @@
+/* memory.reclaim (cgroup v2, Linux 5.19) on cgroups that the administrator names. The write
+ * blocks, so a thread of its own makes it, in steps, and can be interrupted between and in them. */
+#pragma once
+
+#include "cgroup.h"
+#include "notify_kind.h"
+
+#define NOTIFY_RECLAIMS 16
+
+struct notify_reclaim_target {
+        char *cgroup;   /* as /proc/PID/cgroup shows it; owned */
+        int swappiness; /* 0…200, or −1: the kernel's */
+};
+
+/* Copies the targets. own_stall_ns: where the time spent in writes is added up, as it passes: it
+ * is counted as memory stall, and is nobody's distress. Fills *ret; −errno: none of them can be
+ * had (each is said in a note). */
+int notify_reclaim_new(struct notify_kind *ret, struct kernel *k, const struct cgroup_layout *layout,
+                       const struct notify_reclaim_target *target, size_t n, struct notify_notes *notes);
+/* Time spent reclaiming since the start (ns). self: of the kind. Any thread. */
+int64_t notify_reclaim_stall_ns(void *self, int64_t now_ns);

@@ -1,0 +1,354 @@
+/* Real subscribers on a real socket, asked by the real thread: who gives memory back in time
+ * saves a life, and whoever lies, hangs, dies, floods or is a stranger costs no more than the
+ * budget. */
+#include "world_suite.h"
+
+#include <fcntl.h>
+#include <pwd.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <sys/wait.h>
+
+#include "../../examples/oomreapd-notify.h"
+
+#define BUDGET (200 * NS_PER_MS)
+
+static char directory[32], path[64];
+
+static void setup(void) {
+        world_init(GIB);
+        strcpy(directory, "/tmp/oomreapd-test-XXXXXX");
+        ck_assert_ptr_nonnull(mkdtemp(directory));
+        snprintf(path, sizeof(path), "%s/n.sock", directory);
+}
+
+static void start(const char *config) {
+        char text[512];
+
+        snprintf(text, sizeof(text), "[Kill]\nTerminate=never\n[Notify]\nGroup=no\nSocket=%s\n%s", path, config);
+        world_daemon(text);
+        world_notifier();
+}
+
+static struct world_hog *offers(const char *how, unsigned size_mib) {
+        char words[256];
+
+        snprintf(words, sizeof(words), "size=%u offers=%s,%s", size_mib, how, path);
+        return world_hog(words);
+}
+
+static int64_t since_trigger_ns(const struct kill_session *s) {
+        return s->signalled_ns - s->trigger_ns;
+}
+
+/* The thread has heard of them. */
+static void wait_for_listeners(size_t n) {
+        const struct notify_port *p = &world.daemon.notify;
+
+        for (int i = 0; i < 2000 && p->listeners(p->self, NOTIFY_BEFORE_KILL) != n; i++)
+                (void)usleep(1000);
+        ck_assert_uint_eq(p->listeners(p->self, NOTIFY_BEFORE_KILL), n);
+}
+
+static bool round_over(void *number) {
+        const struct notify_rounds *r = &world.daemon.rounds;
+
+        return r->number >= *(uint64_t *)number && !r->running;
+}
+
+static void run_until_round(uint64_t number) {
+        ck_assert_msg(world_run(round_over, &number, PATIENCE), "%s", world_log());
+}
+
+/* --- who gives ---------------------------------------------------------------------------------- */
+
+START_TEST(who_gives_memory_back_in_time_saves_a_life) {
+        struct world_hog *large, *giver;
+
+        start("");
+        large = world_hog("size=200");
+        giver = offers("gives", 500);
+        wait_for_listeners(1);
+        world_leave(10 * MIB);
+        run_until_round(1);
+        world_run_for(AFTERWARDS);
+        ck_assert_msg(world.n_ended == 0, "%s", world_log());
+        ck_assert_uint_eq(world_signals(0, SIGKILL), 0);
+        ck_assert(hog_alive(large));
+        ck_assert(hog_alive(giver));
+        ck_assert_uint_ge(world.daemon.rounds.freed_bytes, 490 * MIB);
+        ck_assert_msg(world_said("1 asked for memory before a kill: "), "%s", world_log());
+        ck_assert_msg(world_said("500 MiB were said to"), "%s", world_log());
+        ck_assert_msg(world_said("; the kill is called off"), "%s", world_log());
+        printf("  %s", strstr(world_log(), "1 asked"));
+}
+END_TEST
+
+START_TEST(at_warn_it_is_asked_before_anybody_has_to_die) {
+        struct world_hog *giver;
+
+        start("");
+        giver = offers("gives", 300);
+        wait_for_listeners(1);
+        world_leave(80 * MIB);
+        run_until_round(1);
+        ck_assert_int_eq(world.daemon.call.stage, NOTIFY_AT_WARN);
+        world_run_for(AFTERWARDS);
+        ck_assert_uint_eq(world.n_ended, 0);
+        ck_assert(hog_alive(giver));
+        ck_assert_uint_ge(world.daemon.rounds.freed_bytes, 290 * MIB);
+        ck_assert_msg(world_said("1 asked for memory: "), "%s", world_log());
+}
+END_TEST
+
+START_TEST(what_is_given_is_not_enough_and_the_kill_comes) {
+        struct world_hog *large, *giver;
+        const struct kill_session *s;
+
+        start("");
+        large = world_hog("size=300");
+        giver = offers("gives", 4);
+        wait_for_listeners(1);
+        world_leave(2 * MIB);
+        s = only_session(SESSION_RELEASED);
+        assert_only_killed(large);
+        ck_assert(hog_alive(giver));
+        ck_assert_int_lt(since_trigger_ns(s), BUDGET);
+        printf("  given too little: %lld ms from the trigger to the signal\n",
+               (long long)(since_trigger_ns(s) / NS_PER_MS));
+}
+END_TEST
+
+/* --- who does not --------------------------------------------------------------------------------- */
+
+static const char *const bad[] = {"lies", "hangs", "dies", "floods"};
+
+START_TEST(bad_manners_cost_no_more_than_the_budget) {
+        struct world_hog *large, *other;
+        const struct kill_session *s;
+
+        start("");
+        large = world_hog("size=400");
+        other = offers(bad[_i], 100);
+        wait_for_listeners(1);
+        world_leave(2 * MIB);
+        if (strcmp(bad[_i], "dies") == 0) {
+                world_run_for(2 * AFTERWARDS); /* what it had is back: that is as good as given */
+                ck_assert_msg(world.n_ended == 0, "%s", world_log());
+                ck_assert(process_gone(&other->self));
+                ck_assert(hog_alive(large));
+                return;
+        }
+        s = only_session(SESSION_RELEASED);
+        ck_assert_uint_eq(s->victim.pid, large->self.pid);
+        ck_assert_uint_eq(world_signals(0, SIGKILL), 1);
+        ck_assert_int_lt(since_trigger_ns(s), BUDGET + 150 * NS_PER_MS);
+        printf("  %s: %lld ms from the trigger to the signal\n", bad[_i], (long long)(since_trigger_ns(s) / NS_PER_MS));
+        if (strcmp(bad[_i], "lies") == 0)
+                ck_assert_msg(world_said("said that it gave 100 MiB back, and gave 0 B"), "%s", world_log());
+        if (strcmp(bad[_i], "hangs") == 0)
+                ck_assert_msg(world_said("did not answer in time"), "%s", world_log());
+        if (strcmp(bad[_i], "floods") == 0)
+                ck_assert_msg(world_said("was cut off: it sends too much"), "%s", world_log());
+}
+END_TEST
+
+START_TEST(the_third_lie_in_a_row_is_the_last_one_for_a_while) {
+        start("[Notify]\nKillBudget=50ms\n");
+        (void)offers("lies", 20);
+        wait_for_listeners(1);
+        world_hog("size=40");
+        for (uint64_t i = 1; i <= 3; i++) {
+                struct notify_call call = {.round = 100 + i, .stage = NOTIFY_BEFORE_KILL, .budget_ns = BUDGET};
+                struct notify_report report;
+
+                world.daemon.notify.begin(world.daemon.notify.self, &call);
+                while (!world.daemon.notify.take(world.daemon.notify.self, &report))
+                        (void)usleep(1000);
+                ck_assert_uint_eq(report.round, 100 + i);
+                ck_assert_uint_eq(report.asked, 1);
+                ck_assert_uint_eq(report.claimed_bytes, 20 * MIB);
+                ck_assert_uint_lt(report.freed_bytes, MIB);
+                ck_assert_uint_eq(report.short_of_word, 1);
+        }
+        wait_for_listeners(0);
+        world_run_for(20 * NS_PER_MS);
+        ck_assert_msg(world_said("for the third time in a row: it is not asked for five minutes"), "%s", world_log());
+}
+END_TEST
+
+START_TEST(memory_that_runs_out_is_not_waited_with) {
+        struct world_hog *leak, *hangs;
+        const struct kill_session *s;
+
+        start("");
+        leak = world_hog("size=300");
+        hangs = offers("hangs", 20);
+        wait_for_listeners(1);
+        world_leave(120 * MIB);
+        hog_command(leak, "leak 400");
+        s = only_session(SESSION_RELEASED);
+        assert_only_killed(leak);
+        ck_assert(hog_alive(hangs));
+        ck_assert_int_lt(since_trigger_ns(s), BUDGET / 2);
+        printf("  fast leak: %lld ms from the trigger to the signal\n", (long long)(since_trigger_ns(s) / NS_PER_MS));
+}
+END_TEST
+
+/* --- who may ------------------------------------------------------------------------------------- */
+
+static int connect_as(uid_t uid) {
+        struct sockaddr_un address = {.sun_family = AF_UNIX};
+        struct oomreapd_message m = {.version = OOMREAPD_NOTIFY_VERSION, .type = OOMREAPD_SUBSCRIBE};
+        int fd;
+
+        if (uid != 0 && (setgid(uid) < 0 || setuid(uid) < 0))
+                return 100;
+        memcpy(address.sun_path, path, sizeof(path));
+        fd = socket(AF_UNIX, SOCK_SEQPACKET, 0);
+        if (connect(fd, (struct sockaddr *)&address, sizeof(address)) < 0)
+                return errno;
+        (void)!send(fd, &m, sizeof(m), MSG_NOSIGNAL);
+        if (recv(fd, &m, sizeof(m), 0) != sizeof(m)) /* cut off as it was sending */
+                return errno == ECONNRESET ? EACCES : 101;
+        return m.type == OOMREAPD_WELCOME ? 0 : (int)m.bytes;
+}
+
+static int outcome_as(uid_t uid) {
+        int status;
+        pid_t pid = fork();
+
+        if (pid == 0)
+                _exit(connect_as(uid));
+        ck_assert_int_eq(waitpid(pid, &status, 0), pid);
+        ck_assert(WIFEXITED(status));
+        return WEXITSTATUS(status);
+}
+
+START_TEST(an_unprivileged_stranger_is_refused) {
+        struct stat st;
+
+        start("");
+        ck_assert_int_eq(stat(path, &st), 0);
+        ck_assert_uint_eq(st.st_mode & 0777, 0600);
+        ck_assert_int_eq(chmod(directory, 0711), 0);
+        ck_assert_int_eq(outcome_as(65534), EACCES); /* the file's mode says so */
+        ck_assert_int_eq(chmod(path, 0666), 0);      /* and if it did not: the credentials do */
+        ck_assert_int_eq(outcome_as(65534), EACCES);
+        world_run_for(20 * NS_PER_MS);
+        ck_assert_msg(world_said("uid 65534) was refused: it is not of the group"), "%s", world_log());
+        ck_assert_int_eq(outcome_as(0), 0);
+}
+END_TEST
+
+START_TEST(whoever_is_in_the_group_may) {
+        struct stat st;
+
+        start("[Notify]\nGroup=nogroup\n");
+        ck_assert_int_eq(stat(path, &st), 0);
+        ck_assert_uint_eq(st.st_mode & 0777, 0660);
+        ck_assert_uint_eq(st.st_gid, 65534);
+        ck_assert_int_eq(chmod(directory, 0711), 0);
+        ck_assert_int_eq(outcome_as(65534), 0);
+}
+END_TEST
+
+/* --- many ------------------------------------------------------------------------------------------ */
+
+static int subscribe(void) {
+        struct sockaddr_un address = {.sun_family = AF_UNIX};
+        struct oomreapd_message m = {.version = OOMREAPD_NOTIFY_VERSION, .type = OOMREAPD_SUBSCRIBE};
+        int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
+
+        memcpy(address.sun_path, path, sizeof(path));
+        ck_assert_int_eq(connect(fd, (struct sockaddr *)&address, sizeof(address)), 0);
+        ck_assert_int_eq(send(fd, &m, sizeof(m), 0), sizeof(m));
+        ck_assert_int_eq(recv(fd, &m, sizeof(m), 0), sizeof(m));
+        ck_assert_int_eq(m.type, OOMREAPD_WELCOME);
+        return fd;
+}
+
+START_TEST(two_hundred_subscribers) {
+        enum { N = 200 };
+        struct notify_call call = {.round = 7, .stage = NOTIFY_BEFORE_KILL, .need_bytes = 1, .budget_ns = BUDGET};
+        struct notify_report report;
+        int fd[N];
+
+        start("");
+        for (int i = 0; i < N; i++)
+                fd[i] = subscribe();
+        wait_for_listeners(N);
+        world.daemon.notify.begin(world.daemon.notify.self, &call);
+        for (int i = 0; i < N; i++) {
+                struct oomreapd_message m;
+
+                ck_assert_int_eq(recv(fd[i], &m, sizeof(m), 0), sizeof(m));
+                ck_assert_int_eq(m.type, OOMREAPD_FREE);
+                ck_assert_uint_eq(m.round, 7);
+                ck_assert_uint_eq(m.stage, OOMREAPD_STAGE_KILL);
+                ck_assert_uint_eq(m.budget_ms, 200);
+                m.type = OOMREAPD_FREED;
+                m.bytes = 0;
+                ck_assert_int_eq(send(fd[i], &m, sizeof(m), 0), sizeof(m));
+        }
+        while (!world.daemon.notify.take(world.daemon.notify.self, &report))
+                (void)usleep(1000);
+        ck_assert_uint_eq(report.asked, N);
+        ck_assert_uint_eq(report.answered, N);
+        ck_assert_int_lt(report.took_ns, BUDGET);
+        printf("  200 subscribers: all have answered after %.1f ms\n", (double)report.took_ns / 1e6);
+        for (int i = 0; i < N; i++)
+                close(fd[i]);
+        wait_for_listeners(0);
+}
+END_TEST
+
+START_TEST(rubbish_and_silence_are_cut_off) {
+        struct sockaddr_un address = {.sun_family = AF_UNIX};
+        int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
+        struct oomreapd_message m;
+        char rubbish[4096] = {1};
+
+        start("");
+        memcpy(address.sun_path, path, sizeof(path));
+        ck_assert_int_eq(connect(fd, (struct sockaddr *)&address, sizeof(address)), 0);
+        ck_assert_int_eq(send(fd, rubbish, _i ? sizeof(rubbish) : 3, 0), _i ? (int)sizeof(rubbish) : 3);
+        ck_assert_int_eq(recv(fd, &m, sizeof(m), 0), sizeof(m));
+        ck_assert_int_eq(m.type, OOMREAPD_REFUSED);
+        ck_assert_uint_eq(m.bytes, EPROTO);
+        ck_assert_int_eq(recv(fd, &m, sizeof(m), 0), 0);
+        close(fd);
+}
+END_TEST
+
+START_TEST(a_living_daemons_socket_is_not_taken_away) {
+        struct notifier *second;
+        struct notifier_settings set = {.socket_path = path};
+
+        start("");
+        ck_assert_int_eq(notifier_new(&second, &world.real, &world.daemon.layout, &set, -1), 0);
+        (void)subscribe();
+        notifier_free(second);
+        (void)subscribe();
+        wait_for_listeners(2);
+}
+END_TEST
+
+static void add(TCase *t) {
+        tcase_add_test(t, who_gives_memory_back_in_time_saves_a_life);
+        tcase_add_test(t, at_warn_it_is_asked_before_anybody_has_to_die);
+        tcase_add_test(t, what_is_given_is_not_enough_and_the_kill_comes);
+        tcase_add_loop_test(t, bad_manners_cost_no_more_than_the_budget, 0, ELEMENTS(bad));
+        tcase_add_test(t, the_third_lie_in_a_row_is_the_last_one_for_a_while);
+        tcase_add_test(t, memory_that_runs_out_is_not_waited_with);
+        tcase_add_test(t, an_unprivileged_stranger_is_refused);
+        tcase_add_test(t, whoever_is_in_the_group_may);
+        tcase_add_test(t, two_hundred_subscribers);
+        tcase_add_loop_test(t, rubbish_and_silence_are_cut_off, 0, 2);
+        tcase_add_test(t, a_living_daemons_socket_is_not_taken_away);
+}
+
+int main(int argc, char *argv[]) {
+        return world_suite_main(argc, argv, "notify", 20, setup, add);
+}
