@@ -191,10 +191,8 @@ static void rate_candidate(const struct select_input *in, struct candidate *c, u
 /* ---- ranking ---- */
 
 int ranking_init(struct ranking *r, size_t cap) {
-        /* A kin has two groups or more, and cap is what was seen and half as much again, so that cap / 3
-         * would do for any machine. Half of it: a tally is the largest thing held for a process, and where
-         * there are more kins than that they are of two or three each. Those past the end compete apart. */
-        size_t n_tallies = cap / 6 + 2; /* number 0 is nobody's */
+        size_t n_tallies = cap / 3 + 2; /* a kin has two groups or more, and cap is what was seen and half as
+                                           much again; number 0 is nobody's */
         struct candidate *candidate = held_memory_new(MAX_OF(cap, (size_t)1), sizeof(*candidate));
         struct kin_tally *tally = held_memory_new(n_tallies, sizeof(*tally));
 
