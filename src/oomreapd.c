@@ -1,5 +1,6 @@
 /* main: arguments, configuration, refusals, start-up, rehearsal, tear-down. */
 #include <fcntl.h>
+#include <link.h>
 #include <malloc.h>
 #include <signal.h>
 #include <stdio.h>
@@ -94,6 +95,23 @@ static void protect_ourselves(struct kernel *k) {
                 return;
         (void)k->write(k, fd, "-1000", 5);
         k->close(k, fd);
+}
+
+/* Pages of code and constants that the start has touched and nobody may touch again: the linker,
+ * parsers, the initialisation of libraries. Clean pages of files: who does need one gets it back
+ * from the page cache, and the rehearsal, which follows, touches what a kill needs. */
+static int drop_code(struct dl_phdr_info *info, size_t size, void *userdata) {
+        uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE) - 1;
+
+        for (unsigned i = 0; i < info->dlpi_phnum; i++) {
+                const ElfW(Phdr) *h = &info->dlpi_phdr[i];
+                uintptr_t from = ((uintptr_t)info->dlpi_addr + h->p_vaddr) & ~page;
+                uintptr_t to = (uintptr_t)info->dlpi_addr + h->p_vaddr + h->p_memsz;
+
+                if (h->p_type == PT_LOAD && !(h->p_flags & PF_W))
+                        (void)madvise((void *)from, to - from, MADV_DONTNEED);
+        }
+        return 0;
 }
 
 extern const char __executable_start, etext; /* the linker's */
@@ -216,6 +234,7 @@ static int run_loop(struct run *run, int wake_fd) {
         if (r < 0)
                 return r;
         sd_notify(0, "READY=1\nSTATUS=Running");
+        (void)dl_iterate_phdr(drop_code, NULL);
         rehearse(run);
         lock_memory(run);
         say_started(run);
