@@ -1,0 +1,335 @@
+/* The tick and its notifiers: a kill waits for a round and not longer, is called off when memory
+ * is back, and comes when it is not. The port is scripted: what it answers, and when, is the
+ * test's. */
+#include "daemon_scene.h"
+
+#define sk scene.sk
+
+/* ---- a port that answers when it is told to ---- */
+
+static struct port {
+        size_t listeners, begun, ended;
+        int level;
+        struct notify_call call; /* the last */
+        int64_t begun_ns;
+        bool has_report, has_note;
+        struct notify_report report;
+        int64_t own_stall_ns;
+} port;
+
+static void port_begin(void *self, const struct notify_call *call) {
+        port.begun++;
+        port.call = *call;
+        port.begun_ns = sk.now_ns;
+}
+
+static void port_end(void *self) {
+        port.ended++;
+}
+
+static void port_level(void *self, int level) {
+        port.level = level;
+}
+
+static bool port_take(void *self, struct notify_report *ret) {
+        bool had = port.has_report;
+
+        *ret = port.report;
+        port.has_report = false;
+        return had;
+}
+
+static bool port_take_note(void *self, char *buf, size_t cap, int *ret_priority) {
+        bool had = port.has_note;
+
+        snprintf(buf, cap, "a note from the thread");
+        *ret_priority = LOG_NOTICE;
+        port.has_note = false;
+        return had;
+}
+
+static size_t port_listeners(void *self, enum notify_stage stage) {
+        return port.listeners;
+}
+
+static int64_t port_own_stall_ns(void *self, int64_t now_ns) {
+        return port.own_stall_ns;
+}
+
+static void answer(uint64_t freed_bytes) {
+        port.report = (struct notify_report){
+                .round = port.call.round, .freed_bytes = freed_bytes, .asked = 1, .answered = 1, .took_ns = 20 * MS};
+        port.has_report = true;
+}
+
+/* ---- the machine ---- */
+
+static struct scripted_process *leak, *second;
+
+static void start_with(const char *config, struct daemon_options o) {
+        scene_setup();
+        port = (struct port){.listeners = 1};
+        leak = scripted_spawn(&sk, 300, 1, "leak", 2 * GIB);
+        second = scripted_spawn(&sk, 301, 1, "second", GIB);
+        sk.available_bytes = CALM_BYTES;
+        scene_start_with(config, o);
+        scene.d.notify = (struct notify_port){.self = &port,
+                                              .begin = port_begin,
+                                              .end = port_end,
+                                              .level = port_level,
+                                              .take = port_take,
+                                              .take_note = port_take_note,
+                                              .listeners = port_listeners,
+                                              .own_stall_ns = port_own_stall_ns};
+        scene_go_on(10 * SEC);
+}
+
+static void start(const char *config) {
+        start_with(config, (struct daemon_options){0});
+}
+
+static void go_low(uint64_t available_bytes) {
+        uint64_t bottom = available_bytes == TERM_BYTES ? 420 * MIB : available_bytes + 20 * MIB; /* above the line */
+
+        port.listeners = 0; /* the round at warn is another test's */
+        for (uint64_t b = CALM_BYTES; b > bottom; b -= b > GIB ? 100 * MIB : 10 * MIB) {
+                sk.available_bytes = b;
+                scene_go_on(5 * SEC);
+        }
+        ck_assert_uint_eq(port.begun, 0);
+        port.listeners = 1;
+        sk.available_bytes = available_bytes;
+        scripted_run(&sk, SEC);
+}
+
+static size_t killed(void) {
+        return leak->sigkills + second->sigkills + leak->sigterms + second->sigterms;
+}
+
+START_TEST(a_kill_waits_for_its_round_and_is_called_off) {
+        start("");
+        go_low(KILL_BYTES);
+        scene_go_on(50 * MS);
+        ck_assert_uint_eq(port.begun, 1);
+        ck_assert_int_eq(port.call.stage, NOTIFY_BEFORE_KILL);
+        ck_assert_uint_gt(port.call.need_bytes, 0);
+        ck_assert_int_eq(port.call.budget_ns, 190 * MS);
+        ck_assert_uint_eq(killed(), 0);
+        ck_assert_int_eq(port.level, LEVEL_KILL);
+        answer(GIB);
+        sk.available_bytes += GIB;
+        scene_go_on(SEC);
+        ck_assert_uint_eq(killed(), 0);
+        ck_assert_uint_eq(kill_slots_taken(&scene.d.domain), 0);
+        ck_assert_uint_eq(scene.d.domain.sessions_started, 0);
+        ck_assert_uint_eq(scene_said(EVENT_ASKED), 1);
+        ck_assert(strstr(scene_last(EVENT_ASKED)->note, "1 asked for memory before a kill: 1.0 GiB came back"));
+        ck_assert(strstr(scene_last(EVENT_ASKED)->note, "; the kill is called off"));
+        ck_assert_uint_eq(port.begun, 1);
+}
+END_TEST
+
+START_TEST(what_is_said_to_be_enough_and_is_not_there_delays_by_a_moment) {
+        int64_t before_ns;
+
+        start("");
+        go_low(KILL_BYTES);
+        scene_go_on(20 * MS);
+        ck_assert_uint_eq(port.begun, 1);
+        answer(_i ? 8 * GIB : 400 * MIB); /* measured, but somebody has taken it at once */
+        before_ns = sk.now_ns;
+        scene_go_on(200 * MS);
+        ck_assert_uint_eq(leak->sigkills, 1);
+        ck_assert_int_le(scene.signal_ns - before_ns, 80 * MS); /* each reuse counts half */
+        ck_assert_uint_eq(port.begun, 1);
+}
+END_TEST
+
+START_TEST(too_little_and_the_kill_comes_at_once) {
+        int64_t before_ns;
+
+        start("");
+        go_low(KILL_BYTES);
+        scene_go_on(20 * MS);
+        answer(5 * MIB);
+        before_ns = sk.now_ns;
+        scene_go_on(50 * MS);
+        ck_assert_uint_eq(leak->sigkills, 1);
+        ck_assert_int_le(scene.signal_ns - before_ns, 10 * MS);
+        ck_assert(!strstr(scene_last(EVENT_ASKED)->note, "called off"));
+}
+END_TEST
+
+START_TEST(nobody_answers_and_the_kill_comes_after_the_budget) {
+        start(_i ? "[Notify]\nKillBudget=50ms\n" : "");
+        go_low(KILL_BYTES);
+        scene_go_on(SEC);
+        ck_assert_uint_eq(port.begun, 1);
+        ck_assert_uint_eq(leak->sigkills, 1);
+        ck_assert_uint_eq(second->sigkills, 0);
+        ck_assert_int_ge(scene.signal_ns - port.begun_ns, (_i ? 50 : 200) * MS);
+        ck_assert_int_le(scene.signal_ns - port.begun_ns, (_i ? 60 : 210) * MS);
+}
+END_TEST
+
+START_TEST(nobody_listens_and_nothing_is_waited_for) {
+        start("");
+        go_low(KILL_BYTES);
+        port.listeners = 0;
+        scene_tick();
+        scene_work();
+        ck_assert_uint_eq(leak->sigkills, 1);
+        ck_assert_uint_eq(port.begun, 0);
+}
+END_TEST
+
+START_TEST(a_fast_leak_is_not_waited_with) {
+        start("");
+        sk.available_bytes = WARN_BYTES;
+        scene_tick();
+        scripted_run(&sk, 100 * MS);
+        scene.d.asked_at_warn = true;
+        sk.available_bytes = KILL_BYTES; /* 4 GiB/s */
+        scene_tick();
+        scene_work();
+        ck_assert_uint_eq(leak->sigkills, 1);
+        ck_assert(scene.d.call.stage != NOTIFY_BEFORE_KILL || port.begun == 0);
+}
+END_TEST
+
+START_TEST(a_leak_that_becomes_fast_ends_the_wait) {
+        start("");
+        go_low(KILL_BYTES);
+        scene_go_on(20 * MS);
+        ck_assert_uint_eq(port.begun, 1);
+        ck_assert_uint_eq(killed(), 0);
+        sk.available_bytes = KILL_BYTES / 2;
+        scene_go_on(30 * MS);
+        ck_assert_uint_eq(leak->sigkills, 1);
+        ck_assert_uint_ge(port.ended, 1);
+        /* what comes in now is nobody's */
+        answer(GIB);
+        scene_go_on(20 * MS);
+        ck_assert_uint_eq(second->sigkills, 0);
+}
+END_TEST
+
+START_TEST(at_warn_it_is_asked_once_in_an_episode_and_nobody_waits) {
+        start("");
+        sk.available_bytes = WARN_BYTES;
+        scene_go_on(20 * SEC);
+        ck_assert_uint_eq(port.begun, 1);
+        ck_assert_int_eq(port.call.stage, NOTIFY_AT_WARN);
+        ck_assert_int_eq(port.call.budget_ns, 1900 * MS);
+        ck_assert_uint_ge(port.call.need_bytes, 200 * MIB); /* up to the warn line */
+        sk.available_bytes = CALM_BYTES;
+        scene_go_on(10 * SEC);
+        sk.available_bytes = WARN_BYTES;
+        scene_go_on(20 * SEC);
+        ck_assert_uint_eq(port.begun, 2);
+}
+END_TEST
+
+START_TEST(before_a_sigterm_too) {
+        start("[Kill]\nTerminate=all\n");
+        go_low(TERM_BYTES);
+        for (int i = 0; i < 100 && port.begun == 0; i++)
+                scene_go_on(10 * MS); /* a snapshot is at most every 250 ms */
+        ck_assert_uint_eq(port.begun, 1);
+        scene_go_on(150 * MS);
+        ck_assert_uint_eq(killed(), 0);
+        if (_i) {
+                answer(GIB);
+                sk.available_bytes += GIB;
+                scene_go_on(SEC);
+                ck_assert_uint_eq(killed(), 0);
+        } else {
+                scene_go_on(SEC);
+                ck_assert_uint_eq(leak->sigterms, 1);
+        }
+        ck_assert_uint_eq(port.begun, 1);
+}
+END_TEST
+
+/* The second victim within two seconds: whoever was asked has nothing left. */
+START_TEST(a_second_kill_soon_after_asks_nobody_again) {
+        start("");
+        go_low(KILL_BYTES);
+        scene_go_on(20 * MS);
+        answer(0);
+        leak->exits_after_ns = MS;
+        leak->mm->anon_bytes = 2 * GIB;
+        scene_go_on(100 * MS);
+        ck_assert_uint_eq(leak->sigkills, 1);
+        sk.available_bytes = KILL_BYTES;
+        scene_go_on(900 * MS);
+        ck_assert_uint_eq(second->sigkills, 1);
+        ck_assert_uint_eq(port.begun, 1);
+}
+END_TEST
+
+START_TEST(by_force_nobody_is_asked) {
+        start_with("[Victim]\nOnlyCgroup=/none\n", (struct daemon_options){0});
+        scene.d.options.force = true;
+        scene.d.options.force_level = LEVEL_KILL;
+        scene_go_on(SEC);
+        ck_assert_uint_eq(port.begun, 0);
+}
+END_TEST
+
+START_TEST(notes_are_passed_on) {
+        start("");
+        port.has_note = true;
+        scene_tick();
+        ck_assert_uint_eq(scene_noticed("a note from the thread"), 1);
+}
+END_TEST
+
+START_TEST(a_round_that_nobody_waits_for_is_still_told) {
+        start("");
+        sk.available_bytes = WARN_BYTES;
+        scene_go_on(50 * MS);
+        ck_assert_uint_eq(port.begun, 1);
+        answer(100 * MIB);
+        sk.available_bytes = CALM_BYTES;
+        scene_go_on(6 * SEC);
+        ck_assert_uint_eq(scene_said(EVENT_ASKED), 1);
+        ck_assert(strstr(scene_last(EVENT_ASKED)->note, "1 asked for memory: 100 MiB came back in 20 ms"));
+}
+END_TEST
+
+int main(void) {
+        Suite *s = suite_create("daemon_notify");
+        SRunner *runner;
+        int failed;
+
+#define LOOP(name, n)                                                \
+        do {                                                         \
+                TCase *c_ = tcase_create(#name);                     \
+                tcase_add_checked_fixture(c_, NULL, scene_teardown); \
+                tcase_set_timeout(c_, 30);                           \
+                tcase_add_loop_test(c_, name, 0, n);                 \
+                suite_add_tcase(s, c_);                              \
+        } while (0)
+#define CASE(name) LOOP(name, 1)
+
+        CASE(a_kill_waits_for_its_round_and_is_called_off);
+        LOOP(what_is_said_to_be_enough_and_is_not_there_delays_by_a_moment, 2);
+        CASE(too_little_and_the_kill_comes_at_once);
+        LOOP(nobody_answers_and_the_kill_comes_after_the_budget, 2);
+        CASE(nobody_listens_and_nothing_is_waited_for);
+        CASE(a_fast_leak_is_not_waited_with);
+        CASE(a_leak_that_becomes_fast_ends_the_wait);
+        CASE(at_warn_it_is_asked_once_in_an_episode_and_nobody_waits);
+        LOOP(before_a_sigterm_too, 2);
+        CASE(a_second_kill_soon_after_asks_nobody_again);
+        CASE(by_force_nobody_is_asked);
+        CASE(notes_are_passed_on);
+        CASE(a_round_that_nobody_waits_for_is_still_told);
+
+        runner = srunner_create(s);
+        srunner_run_all(runner, CK_NORMAL);
+        failed = srunner_ntests_failed(runner);
+        srunner_free(runner);
+        return failed != 0;
+}
