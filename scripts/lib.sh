@@ -5,7 +5,7 @@ top=$(cd "$(dirname "$0")/.." && pwd)
 export LC_ALL=C
 
 build_packages="gcc libc6-dev meson ninja-build pkg-config libsystemd-dev libinih-dev libcgroup-dev libproc2-dev libseccomp-dev check"
-test_packages="python3 man-db groff procps earlyoom clang-format"
+test_packages="python3 man-db groff procps earlyoom clang-format libglib2.0-dev dbus-daemon"
 
 say() {
         printf '== %s\n' "$*"
