@@ -23,11 +23,13 @@ struct target {
         int usage_fd, low_fd, reclaim_fd;
         _Atomic int swappiness; /* −1 where the kernel does not take it */
         uint64_t before_bytes;
+        bool missed; /* it has been said that it is not there */
 };
 
 struct notify_reclaim {
         struct kernel *kernel;
         struct notify_notes *notes;
+        char mount[256];
         struct target target[NOTIFY_RECLAIMS];
         size_t n;
         bool asked;
@@ -89,6 +91,8 @@ static int write_step(struct notify_reclaim *r, struct target *t, uint64_t bytes
 
 /* Until it has given that much, has no more to give, or the round is over. */
 static void reclaim_from(struct notify_reclaim *r, struct target *t, uint64_t need_bytes) {
+        if (t->reclaim_fd < 0)
+                return;
         uint64_t start = read_bytes(r->kernel, t->usage_fd), now = start;
 
         while (!atomic_load(&r->over) && sub_floor(start, now) < need_bytes) {
@@ -146,6 +150,47 @@ static void *reclaim_main(void *userdata) {
         return NULL;
 }
 
+static int open_file(struct notify_reclaim *r, const char *cgroup, const char *name, int flags) {
+        char path[PATH_MAX];
+        struct text t = text_on(path, sizeof(path));
+
+        text_str(&t, r->mount);
+        text_str(&t, cgroup);
+        text_char(&t, '/');
+        text_str(&t, name);
+        return t.cut ? -ENAMETOOLONG : r->kernel->open(r->kernel, AT_FDCWD, path, flags);
+}
+
+static void close_target(struct kernel *k, struct target *t) {
+        int *fd[] = {&t->usage_fd, &t->low_fd, &t->reclaim_fd};
+
+        for (size_t i = 0; i < ELEMENTS(fd); i++)
+                if (*fd[i] >= 0)
+                        k->close(k, take_fd(fd[i]));
+}
+
+/* A service may start long after the daemon, and end: its cgroup is opened when memory is short. */
+static void open_target(struct notify_reclaim *r, struct target *t) {
+        int error;
+
+        if (t->reclaim_fd >= 0)
+                return;
+        t->usage_fd = open_file(r, t->cgroup, "memory.current", O_RDONLY);
+        t->low_fd = open_file(r, t->cgroup, "memory.low", O_RDONLY);
+        t->reclaim_fd = open_file(r, t->cgroup, "memory.reclaim", O_WRONLY);
+        error = t->usage_fd < 0 ? t->usage_fd : t->reclaim_fd < 0 ? t->reclaim_fd : MIN_OF(t->low_fd, 0);
+        if (error == 0) {
+                t->missed = false;
+                return;
+        }
+        if (!t->missed)
+                say(r->notes, LOG_NOTICE, t->cgroup,
+                    error == -EACCES ? ": not ours to write to (it is delegated)"
+                                     : ": there is no such cgroup, or no memory.reclaim in it (Linux 5.19)");
+        t->missed = true;
+        close_target(r->kernel, t);
+}
+
 /* ---- a kind ---- */
 
 static size_t reclaim_listeners(void *self, enum notify_stage stage, int64_t now_ns) {
@@ -190,6 +235,8 @@ static void reclaim_begin(void *self, const struct notify_call *call, int64_t no
         if (!r->asked)
                 return;
         for (size_t i = 0; i < r->n; i++)
+                open_target(r, &r->target[i]);
+        for (size_t i = 0; i < r->n; i++)
                 r->target[i].before_bytes = read_bytes(r->kernel, r->target[i].usage_fd);
         pthread_mutex_lock(&r->lock);
         atomic_store(&r->over, false);
@@ -198,6 +245,16 @@ static void reclaim_begin(void *self, const struct notify_call *call, int64_t no
         r->wanted = true;
         pthread_cond_signal(&r->work);
         pthread_mutex_unlock(&r->lock);
+}
+
+static void reclaim_level(void *self, int level, int64_t now_ns) {
+        struct notify_reclaim *r = self;
+
+        for (size_t i = 0; i < r->n && !atomic_load(&r->busy); i++)
+                if (level > 0)
+                        open_target(r, &r->target[i]);
+                else
+                        close_target(r->kernel, &r->target[i]);
 }
 
 static bool reclaim_pending(void *self) {
@@ -216,6 +273,8 @@ static void reclaim_end(void *self, struct notify_report *report, int64_t now_ns
         if (atomic_load(&r->busy))
                 (void)pthread_kill(r->thread, INTERRUPT_SIGNAL);
         for (size_t i = 0; i < r->n; i++) {
+                if (r->target[i].reclaim_fd < 0)
+                        continue;
                 report->freed_bytes +=
                         sub_floor(r->target[i].before_bytes, read_bytes(r->kernel, r->target[i].usage_fd));
                 report->asked++;
@@ -228,14 +287,6 @@ int64_t notify_reclaim_stall_ns(void *self, int64_t now_ns) {
         int64_t since_ns = atomic_load(&r->writing_since_ns);
 
         return atomic_load(&r->stall_ns) + (since_ns > 0 ? MAX_OF(now_ns - since_ns, 0) : 0);
-}
-
-static void close_target(struct kernel *k, struct target *t) {
-        int *fd[] = {&t->usage_fd, &t->low_fd, &t->reclaim_fd};
-
-        for (size_t i = 0; i < ELEMENTS(fd); i++)
-                if (*fd[i] >= 0)
-                        k->close(k, take_fd(fd[i]));
 }
 
 static void reclaim_free(void *self) {
@@ -263,39 +314,6 @@ static void reclaim_free(void *self) {
 }
 
 /* ---- start ---- */
-
-static int open_file(struct kernel *k, const struct cgroup_layout *layout, const char *cgroup, const char *name,
-                     int flags) {
-        char path[PATH_MAX];
-        struct text t = text_on(path, sizeof(path));
-
-        text_str(&t, layout->memory_mount);
-        text_str(&t, cgroup);
-        text_char(&t, '/');
-        text_str(&t, name);
-        return t.cut ? -ENAMETOOLONG : k->open(k, AT_FDCWD, path, flags);
-}
-
-static int open_target(struct notify_reclaim *r, const struct cgroup_layout *layout,
-                       const struct notify_reclaim_target *from) {
-        struct target *t = &r->target[r->n];
-        struct kernel *k = r->kernel;
-
-        if (strlen(from->cgroup) >= sizeof(t->cgroup))
-                return -ENAMETOOLONG;
-        memcpy(t->cgroup, from->cgroup, strlen(from->cgroup) + 1);
-        atomic_init(&t->swappiness, from->swappiness);
-        t->usage_fd = open_file(k, layout, from->cgroup, "memory.current", O_RDONLY);
-        t->low_fd = open_file(k, layout, from->cgroup, "memory.low", O_RDONLY);
-        t->reclaim_fd = open_file(k, layout, from->cgroup, "memory.reclaim", O_WRONLY);
-        if (t->usage_fd >= 0 && t->low_fd >= 0 && t->reclaim_fd >= 0) {
-                r->n++;
-                return 0;
-        }
-        int error = t->usage_fd < 0 ? t->usage_fd : t->reclaim_fd < 0 ? t->reclaim_fd : t->low_fd;
-        close_target(k, t);
-        return error;
-}
 
 static int start_thread(struct notify_reclaim *r) {
         struct sigaction action = {.sa_handler = on_interrupt}; /* no SA_RESTART: the write ends with EINTR */
@@ -328,15 +346,19 @@ int notify_reclaim_new(struct notify_kind *ret, struct kernel *k, const struct c
         r->done_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
         pthread_mutex_init(&r->lock, NULL);
         pthread_cond_init(&r->work, NULL);
-        for (size_t i = 0; i < MIN_OF(n, (size_t)NOTIFY_RECLAIMS); i++) {
-                int e = layout->memory_v1 ? -EOPNOTSUPP : open_target(r, layout, &target[i]);
+        memcpy(r->mount, layout->memory_mount, sizeof(r->mount));
+        for (size_t i = 0; i < n && r->n < NOTIFY_RECLAIMS && !layout->memory_v1; i++) {
+                struct target *t = &r->target[r->n];
 
-                if (e < 0)
-                        say(notes, LOG_WARNING, target[i].cgroup,
-                            e == -EOPNOTSUPP ? ": there is no memory.reclaim in cgroup v1"
-                            : e == -EACCES   ? ": not ours to write to (it is delegated)"
-                                             : ": there is no such cgroup, or no memory.reclaim in it (Linux 5.19)");
+                if (strlen(target[i].cgroup) >= sizeof(t->cgroup))
+                        continue;
+                memcpy(t->cgroup, target[i].cgroup, strlen(target[i].cgroup) + 1);
+                atomic_init(&t->swappiness, target[i].swappiness);
+                t->usage_fd = t->low_fd = t->reclaim_fd = -1;
+                r->n++;
         }
+        if (layout->memory_v1)
+                say(notes, LOG_WARNING, target[0].cgroup, ": there is no memory.reclaim in cgroup v1");
         sigfillset(&all);
         pthread_sigmask(SIG_SETMASK, &all, &old);
         if (r->n > 0)
@@ -351,6 +373,7 @@ int notify_reclaim_new(struct notify_kind *ret, struct kernel *k, const struct c
                                     .poll_fds = reclaim_poll_fds,
                                     .handle = reclaim_handle,
                                     .due_ns = reclaim_due_ns,
+                                    .level = reclaim_level,
                                     .begin = reclaim_begin,
                                     .pending = reclaim_pending,
                                     .end = reclaim_end,

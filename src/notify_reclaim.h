@@ -12,10 +12,10 @@ struct notify_reclaim_target {
         int swappiness; /* 0…200, or −1: the kernel's */
 };
 
-/* Copies the targets. own_stall_ns: where the time spent in writes is added up, as it passes: it
- * is counted as memory stall, and is nobody's distress. Fills *ret; −errno: none of them can be
- * had (each is said in a note). */
+/* Copies the targets; they need not be there yet. Fills *ret; −ENOENT where no cgroup can be
+ * reclaimed from (said in a note), −errno. */
 int notify_reclaim_new(struct notify_kind *ret, struct kernel *k, const struct cgroup_layout *layout,
                        const struct notify_reclaim_target *target, size_t n, struct notify_notes *notes);
-/* Time spent reclaiming since the start (ns). self: of the kind. Any thread. */
+/* Time spent in writes since the start (ns), as it passes: it counts as memory stall, and is nobody's
+ * distress. self: of the kind. Any thread. */
 int64_t notify_reclaim_stall_ns(void *self, int64_t now_ns);

@@ -241,19 +241,34 @@ START_TEST(slow_steps_are_as_many_as_the_round_allows) {
 }
 END_TEST
 
-START_TEST(what_is_not_there_is_said) {
-        struct notify_reclaim_target target[] = {{(char *)"/none", -1}, {(char *)"/b", -1}};
+START_TEST(what_is_not_there_is_said_once_and_may_come) {
+        struct notify_reclaim_target target[] = {{(char *)"/late", -1}, {(char *)"/b", -1}};
 
-        ck_assert_int_eq(notify_reclaim_new(&kind, &kernel, &layout, target, 1, NULL), -ENOENT);
-        ck_assert_ptr_nonnull(strstr(heard, "Reclaim=/none: there is no such cgroup"));
-        kind.self = NULL;
-        ck_assert_int_eq(open_fds, 0);
         ck_assert_int_eq(notify_reclaim_new(&kind, &kernel, &layout, target, 2, NULL), 0);
-        ck_assert_uint_eq(kind.listeners(kind.self, NOTIFY_AT_WARN, 0), 1);
-        kind.free(kind.self);
-        kind.self = NULL;
+        ck_assert_int_eq(open_fds, 0);
+        kind.level(kind.self, 1, 0);
+        ck_assert_int_eq(open_fds, 3);
+        begin(16 * MIB);
+        ck_assert(wait_until_done(2000));
+        ck_assert_uint_eq(end().asked, 1);
+        ck_assert_ptr_nonnull(strstr(heard, "Reclaim=/late: there is no such cgroup"));
+        ck_assert_ptr_null(strstr(strstr(heard, "/late") + 1, "/late"));
+        cg[0].path = "/late";
+        begin(16 * MIB);
+        ck_assert(wait_until_done(2000));
+        ck_assert_uint_eq(end().asked, 2);
+        ck_assert_uint_eq(cg[0].writes, 1);
+        kind.level(kind.self, 0, 0); /* a cgroup that is removed is not to be held */
+        ck_assert_int_eq(open_fds, 0);
+}
+END_TEST
+
+START_TEST(there_is_none_in_cgroup_v1) {
+        struct notify_reclaim_target target[] = {{(char *)"/a", -1}};
+
         layout.memory_v1 = true;
-        ck_assert_int_eq(notify_reclaim_new(&kind, &kernel, &layout, target, 2, NULL), -ENOENT);
+        kind.self = NULL;
+        ck_assert_int_eq(notify_reclaim_new(&kind, &kernel, &layout, target, 1, NULL), -ENOENT);
         ck_assert_ptr_nonnull(strstr(heard, "no memory.reclaim in cgroup v1"));
 }
 END_TEST
@@ -271,7 +286,8 @@ int main(void) {
         tcase_add_loop_test(t, swappiness_where_the_kernel_has_it, 0, 2);
         tcase_add_test(t, the_end_of_the_round_ends_the_write);
         tcase_add_test(t, slow_steps_are_as_many_as_the_round_allows);
-        tcase_add_test(t, what_is_not_there_is_said);
+        tcase_add_test(t, what_is_not_there_is_said_once_and_may_come);
+        tcase_add_test(t, there_is_none_in_cgroup_v1);
         suite_add_tcase(s, t);
         SRunner *r = srunner_create(s);
         srunner_run_all(r, CK_NORMAL);
