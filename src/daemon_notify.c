@@ -28,11 +28,13 @@ static struct notify_answer ask(struct daemon *d, enum notify_stage stage, int64
 
 static void begin(struct daemon *d, const struct notify_answer *a, enum notify_stage stage, struct view cgroup) {
         bool warn = stage == NOTIFY_AT_WARN;
+        /* What just reaches the line is short again at once; who is asked is to get us clear of it. */
+        uint64_t clear_bytes = warn ? 2 * d->verdict.warn_line_bytes : d->verdict.warn_line_bytes;
 
         d->call = (struct notify_call){
                 .round = a->round,
                 .stage = stage,
-                .need_bytes = warn ? sub_floor(d->verdict.warn_line_bytes, d->memory.available) : d->verdict.need_bytes,
+                .need_bytes = MAX_OF(sub_floor(clear_bytes, d->memory.available), d->verdict.need_bytes),
                 .budget_ns = permille_of(
                         (uint64_t)(warn ? d->config.notify.warn_budget_ns : d->config.notify.kill_budget_ns),
                         950), /* the report is to be here when the wait is over */

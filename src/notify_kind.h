@@ -14,7 +14,7 @@
 struct notify_call {
         uint64_t round;
         enum notify_stage stage;
-        uint64_t need_bytes;
+        uint64_t need_bytes; /* to be clear of the shortage; less may be enough to spare a life */
         int64_t budget_ns;
         char victim_cgroup[NOTIFY_CGROUP_MAX]; /* of whom a kill would take, as the kernel shows it; "": none yet */
 };

@@ -41,6 +41,7 @@ static const struct kind kinds[] = {
         {"coresink", load_coresink, "--rate R"},
         {"robust", load_robust, "--size S --shm NAME [--rate R] [--hold-at MAX]"},
         {"robust-wait", load_robust_wait, "--shm NAME [--size S]"},
+        {"offer", load_offer, "--size S [--keep | --late]" CONTENT},
         {"mmaplock", load_mmaplock, "--size S [--dir MOUNTPOINT] [--release-after MS]"},
 };
 
@@ -81,6 +82,8 @@ static const struct option options[] = {
         LONG("ms", ms),
         LONG("release-after", release_after),
         LONG("entropy", entropy),
+        FLAG("keep", keep),
+        FLAG("late", late),
         FLAG("mlock", mlock),
         FLAG("vfork", vfork),
         FLAG("core", core),

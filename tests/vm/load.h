@@ -20,7 +20,7 @@ struct load_options {
         double size, start, hold_at, each, anon, abort_at;
         double rate, dirty_rate, child_dirty_rate;
         long sharers, sharer_adj, threads, spin, children, n, max, ms, release_after, entropy;
-        bool mlock, vfork, core, incompressible, huge, orphans, random, unlinked, has_sharer_adj;
+        bool keep, late, mlock, vfork, core, incompressible, huge, orphans, random, unlinked, has_sharer_adj;
         const char *comm, *chdir, *file, *shared_file, *stuck_write, *dir, *shm;
 };
 
@@ -75,6 +75,7 @@ int load_tmpfs(const struct load_options *o);
 int load_coresink(const struct load_options *o);
 int load_robust(const struct load_options *o);
 int load_robust_wait(const struct load_options *o);
+int load_offer(const struct load_options *o);
 int load_mmaplock(const struct load_options *o);
 
 #endif

@@ -14,6 +14,7 @@ DEFAULTS = {
     "nobody": False,        # nobody may die
     "kernel_kills": 0,      # kills of the kernel's own that are in order; None: any number
     "oomreapd_only": False,
+    "conf": (),             # SECTION.KEY=VALUE lines of its own, before those of the command line
     "memory": 1024,         # MiB of the guest
     "timeout": 60,          # seconds
     "calm_s": 2,            # quiet seconds that still count, after the scenario

@@ -11,11 +11,12 @@ import scenarios_swap
 import scenarios_hard
 import scenarios_calm
 import scenarios_servers
+import scenarios_notify
 
 __all__ = ["SCENARIOS", "Scenario", "in_set", "scenario"]
 
 MODULES = (scenarios_unit, scenarios_leaks, scenarios_swap, scenarios_hard, scenarios_calm,
-           scenarios_servers)
+           scenarios_servers, scenarios_notify)
 
 
 def in_set(name):
