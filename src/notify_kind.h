@@ -5,9 +5,9 @@
 
 #include <poll.h>
 
+#include "notify_measure.h"
 #include "notify_rounds.h"
 
-#define NOTIFY_CGROUP_MAX 512
 #define NOTIFY_NOTE_MAX 256
 
 /* A round, as the loop orders it. */

@@ -4,17 +4,13 @@
  * each was seen to have given. Never here: a send that blocks, an unbounded read. */
 #include "notify_socket.h"
 
-#include <fcntl.h>
-#include <grp.h>
-#include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
-#include <sys/un.h>
 #include <syslog.h>
 
 #include "../examples/oomreapd-notify.h"
-#include "text.h"
+#include "notify_listen.h"
+#include "notify_measure.h"
 
 #define PER_USER 64                /* root is not limited */
 #define HELLO_NS (10 * NS_PER_SEC) /* by then it has subscribed, or it goes */
@@ -22,11 +18,10 @@
 #define FLOOD_MESSAGES 64          /* more in FLOOD_NS, and it goes */
 #define FLOOD_NS NS_PER_SEC
 #define REFUSALS_SAID_EVERY_NS (60 * NS_PER_SEC)
-#define GROUPS_MAX 256
 
 struct subscriber {
         int fd; /* −1: free */
-        int statm_fd, usage_fd;
+        struct notify_measure measure;
         pid_t pid;
         uid_t uid;
         char comm[32]; /* escaped */
@@ -42,10 +37,7 @@ struct notify_socket {
         struct kernel *kernel;
         const struct cgroup_layout *layout;
         struct notify_notes *notes;
-        char path[108]; /* sun_path */
-        int listen_fd;
-        bool have_group;
-        gid_t group;
+        struct notify_listen listen;
         uint64_t round; /* 0: none */
         int64_t refusal_said_ns;
         size_t end; /* subscribers from here on are free */
@@ -71,72 +63,11 @@ static void say(struct notify_socket *s, int priority, const struct subscriber *
         notify_note(s->notes, priority, buf);
 }
 
-/* ---- what a subscriber has ---- */
-
-/* Anonymous memory: resident less file and shared pages, statm's second and third (in pages). */
-static int read_anon(struct kernel *k, int statm_fd, uint64_t *ret_bytes) {
-        uint64_t size, resident, shared;
-        char buf[128];
-        ssize_t n = kernel_reread(k, statm_fd, buf, sizeof(buf));
-        struct view rest;
-
-        if (n < 0)
-                return (int)n;
-        rest = (struct view){buf, (size_t)n};
-        if (!view_u64(&rest, &size) || !view_u64(&rest, &resident) || !view_u64(&rest, &shared))
-                return -EBADMSG;
-        *ret_bytes = sub_floor(resident, shared) * (uint64_t)sysconf(_SC_PAGESIZE);
-        return 0;
-}
-
-/* 0 when it cannot be read: who has gone has nothing. */
-static uint64_t holds(const struct notify_socket *s, const struct subscriber *u) {
-        uint64_t bytes = 0;
-        int r = u->usage_fd >= 0 ? cgroup_usage_read(s->kernel, u->usage_fd, &bytes)
-                                 : read_anon(s->kernel, u->statm_fd, &bytes);
-
-        return r == 0 ? bytes : 0;
-}
-
-static int open_of(struct kernel *k, pid_t pid, const char *name) {
-        char path[64];
-        struct text t = text_on(path, sizeof(path));
-
-        text_str(&t, "/proc/");
-        text_i64(&t, pid);
-        text_char(&t, '/');
-        text_str(&t, name);
-        return k->open(k, AT_FDCWD, path, O_RDONLY);
-}
-
-static int open_usage(struct notify_socket *s, pid_t pid) {
-        char path[64], buf[4096], cgroup[NOTIFY_CGROUP_MAX];
-        struct text t = text_on(path, sizeof(path));
-        struct view memory, unit;
-        ssize_t n;
-
-        text_str(&t, "/proc/");
-        text_i64(&t, pid);
-        text_str(&t, "/cgroup");
-        n = kernel_read_file(s->kernel, AT_FDCWD, path, buf, sizeof(buf));
-        if (n < 0)
-                return (int)n;
-        cgroup_parse_paths(buf, (size_t)n, s->layout->memory_v1, &memory, &unit);
-        if (memory.n < 2 || memory.n >= sizeof(cgroup))
-                return -ENOENT; /* the root has no usage of its own */
-        memcpy(cgroup, memory.p, memory.n);
-        cgroup[memory.n] = '\0';
-        return cgroup_usage_open(s->layout, s->kernel, cgroup);
-}
-
 /* ---- joining and leaving ---- */
 
 static void forget(struct notify_socket *s, struct subscriber *u) {
         close_fd(&u->fd);
-        if (u->statm_fd >= 0)
-                s->kernel->close(s->kernel, take_fd(&u->statm_fd));
-        if (u->usage_fd >= 0)
-                s->kernel->close(s->kernel, take_fd(&u->usage_fd));
+        notify_measure_close(&u->measure, s->kernel);
         while (s->end > 0 && s->subscriber[s->end - 1].fd < 0)
                 s->end--;
 }
@@ -168,20 +99,6 @@ static void refuse(struct notify_socket *s, struct subscriber *u, int error, con
         hang_up(s, u);
 }
 
-static bool in_group(int fd, gid_t main_group, gid_t wanted) {
-        gid_t groups[GROUPS_MAX];
-        socklen_t len = sizeof(groups);
-
-        if (main_group == wanted)
-                return true;
-        if (getsockopt(fd, SOL_SOCKET, SO_PEERGROUPS, groups, &len) < 0)
-                return false;
-        for (size_t i = 0; i < len / sizeof(*groups); i++)
-                if (groups[i] == wanted)
-                        return true;
-        return false;
-}
-
 static size_t count_of(const struct notify_socket *s, uid_t uid) {
         size_t n = 0;
 
@@ -201,43 +118,37 @@ static struct subscriber *free_place(struct notify_socket *s) {
 
 static void read_comm(struct notify_socket *s, struct subscriber *u) {
         struct text t = text_on(u->comm, sizeof(u->comm));
-        char path[64], buf[32];
-        struct text p = text_on(path, sizeof(path));
-        ssize_t n;
+        char buf[32];
+        ssize_t n = notify_read_file_of(s->kernel, u->pid, "comm", buf, sizeof(buf));
 
-        text_str(&p, "/proc/");
-        text_i64(&p, u->pid);
-        text_str(&p, "/comm");
-        n = kernel_read_file(s->kernel, AT_FDCWD, path, buf, sizeof(buf));
         while (n > 0 && buf[n - 1] == '\n')
                 n--;
         text_escaped(&t, buf, (size_t)MAX_OF(n, 0));
 }
 
 static bool welcome(struct notify_socket *s, int64_t now_ns) {
-        int fd = accept4(s->listen_fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+        int fd = accept4(s->listen.fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC), r;
         struct ucred peer = {0};
-        socklen_t len = sizeof(peer);
         struct subscriber *u;
 
         if (fd < 0)
                 return false;
         u = free_place(s);
-        if (!u || getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &len) < 0) {
+        r = notify_listen_peer(&s->listen, fd, &peer);
+        if (!u || (r < 0 && r != -ESRCH && r != -EACCES)) {
                 close_fd(&fd);
                 return true;
         }
         *u = (struct subscriber){.fd = fd,
-                                 .statm_fd = -1,
-                                 .usage_fd = -1,
+                                 .measure = {.statm_fd = -1, .usage_fd = -1},
                                  .pid = peer.pid,
                                  .uid = peer.uid,
                                  .since_ns = now_ns,
                                  .flood_since_ns = now_ns};
         read_comm(s, u);
-        if (peer.pid <= 0)
+        if (r == -ESRCH)
                 refuse(s, u, ESRCH, "was refused: it is of another pid namespace", now_ns);
-        else if (peer.uid != 0 && !(s->have_group && in_group(fd, peer.gid, s->group)))
+        else if (r == -EACCES)
                 refuse(s, u, EACCES, "was refused: it is not of the group", now_ns);
         else if (peer.uid != 0 && count_of(s, peer.uid) > PER_USER)
                 refuse(s, u, EUSERS, "was refused: its user has too many already", now_ns);
@@ -249,10 +160,7 @@ static bool welcome(struct notify_socket *s, int64_t now_ns) {
 static void subscribe(struct notify_socket *s, struct subscriber *u, const struct oomreapd_message *m, int64_t now_ns) {
         if (u->subscribed)
                 return;
-        u->statm_fd = open_of(s->kernel, u->pid, "statm");
-        if (u->statm_fd >= 0 && (m->flags & OOMREAPD_MEASURE_CGROUP))
-                u->usage_fd = open_usage(s, u->pid);
-        if (u->statm_fd < 0 || ((m->flags & OOMREAPD_MEASURE_CGROUP) && u->usage_fd < 0)) {
+        if (notify_measure_open(&u->measure, s->kernel, s->layout, u->pid, m->flags & OOMREAPD_MEASURE_CGROUP) < 0) {
                 refuse(s, u, ENOENT, "was refused: what it holds cannot be measured", now_ns);
                 return;
         }
@@ -277,7 +185,7 @@ static void hear(struct notify_socket *s, struct subscriber *u, const struct oom
         else if (m->type == OOMREAPD_FREED && u->asked && !u->answered && m->round == s->round) {
                 u->answered = true;
                 u->claimed_bytes = m->bytes;
-                u->after_bytes = holds(s, u);
+                u->after_bytes = notify_measure_read(&u->measure, s->kernel);
         }
 }
 
@@ -320,7 +228,7 @@ static size_t socket_poll_fds(void *self, struct pollfd *fds, size_t cap) {
         s->n_polled = 0;
         if (cap == 0)
                 return 0;
-        fds[n++] = (struct pollfd){.fd = s->listen_fd, .events = POLLIN};
+        fds[n++] = (struct pollfd){.fd = s->listen.fd, .events = POLLIN};
         for (size_t i = 0; i < s->end && n < cap; i++) {
                 if (s->subscriber[i].fd < 0)
                         continue;
@@ -375,7 +283,7 @@ static void socket_begin(void *self, const struct notify_call *call, int64_t now
                 u->claimed_bytes = u->after_bytes = 0;
                 if (!u->asked)
                         continue;
-                u->before_bytes = holds(s, u);
+                u->before_bytes = notify_measure_read(&u->measure, s->kernel);
                 (void)tell(u, m); /* whose queue is full is late */
         }
 }
@@ -418,7 +326,8 @@ static void socket_end(void *self, struct notify_report *report, int64_t now_ns)
                 if (!u->asked)
                         continue;
                 u->asked = false;
-                given = sub_floor(u->before_bytes, u->answered ? u->after_bytes : holds(s, u));
+                given = sub_floor(u->before_bytes,
+                                  u->answered ? u->after_bytes : notify_measure_read(&u->measure, s->kernel));
                 report->asked++;
                 report->answered += u->answered;
                 report->claimed_bytes += MIN_OF(u->claimed_bytes, GIB << 10);
@@ -437,65 +346,11 @@ static void socket_free(void *self) {
 
         for (size_t i = 0; i < NOTIFY_SUBSCRIBERS; i++)
                 forget(s, &s->subscriber[i]);
-        if (s->listen_fd >= 0)
-                (void)unlink(s->path);
-        close_fd(&s->listen_fd);
+        notify_listen_close(&s->listen);
         free(s);
 }
 
 /* ---- start ---- */
-
-/* From the file alone: name services would load libraries that then stay locked. */
-static int find_group(struct notify_socket *s, const char *name) {
-        struct group entry, *found = NULL;
-        char buf[16384];
-        FILE *f;
-
-        if (!name)
-                return 0;
-        f = fopen("/etc/group", "re");
-        while (f && fgetgrent_r(f, &entry, buf, sizeof(buf), &found) == 0 && found)
-                if (strcmp(entry.gr_name, name) == 0) {
-                        s->group = entry.gr_gid;
-                        s->have_group = true;
-                        break;
-                }
-        if (f)
-                (void)fclose(f);
-        return s->have_group ? 0 : -ENOENT;
-}
-
-/* Another daemon's socket is not taken away from it. */
-static bool somebody_listens(const struct sockaddr_un *address) {
-        _cleanup_close_ int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-
-        return fd >= 0 && (connect(fd, (const struct sockaddr *)address, sizeof(*address)) == 0 || errno == EAGAIN);
-}
-
-static int bind_socket(struct notify_socket *s) {
-        struct sockaddr_un address = {.sun_family = AF_UNIX};
-        mode_t mode = s->have_group ? 0660 : 0600, old;
-        int r;
-
-        memcpy(address.sun_path, s->path, sizeof(address.sun_path));
-        s->listen_fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-        if (s->listen_fd < 0)
-                return -errno;
-        if (somebody_listens(&address))
-                return -EADDRINUSE;
-        (void)unlink(s->path);
-        old = umask(0177); /* nobody gets in before it has its group */
-        r = bind(s->listen_fd, (struct sockaddr *)&address, sizeof(address));
-        r = r < 0 ? -errno : 0;
-        (void)umask(old);
-        if (r < 0)
-                return r;
-        if (s->have_group && chown(s->path, (uid_t)-1, s->group) < 0)
-                return -errno;
-        if (chmod(s->path, mode) < 0 || listen(s->listen_fd, NOTIFY_SUBSCRIBERS) < 0)
-                return -errno;
-        return 0;
-}
 
 static void say_start(struct notify_notes *notes, const char *path, const char *what, int priority) {
         char buf[NOTIFY_NOTE_MAX];
@@ -508,30 +363,29 @@ static void say_start(struct notify_notes *notes, const char *path, const char *
 
 int notify_socket_new(struct notify_kind *ret, struct kernel *k, const struct cgroup_layout *layout, const char *path,
                       const char *group, struct notify_notes *notes) {
-        struct notify_socket *s;
+        struct notify_socket *s = calloc(1, sizeof(*s));
         int r;
 
-        if (strlen(path) >= sizeof(s->path))
-                return -ENAMETOOLONG;
-        s = calloc(1, sizeof(*s));
         if (!s)
                 return -ENOMEM;
         s->kernel = k;
         s->layout = layout;
         s->notes = notes;
-        s->listen_fd = -1;
-        memcpy(s->path, path, strlen(path) + 1);
         for (size_t i = 0; i < NOTIFY_SUBSCRIBERS; i++)
-                s->subscriber[i].fd = s->subscriber[i].statm_fd = s->subscriber[i].usage_fd = -1;
-        if (find_group(s, group) < 0)
-                say_start(notes, path, ": there is no such group (see sysusers.d): only root may subscribe", LOG_INFO);
-        r = bind_socket(s);
+                s->subscriber[i] = (struct subscriber){.fd = -1, .measure = {.statm_fd = -1, .usage_fd = -1}};
+        r = notify_listen_open(&s->listen, path, group);
         if (r < 0) {
-                say_start(notes, path, ": no socket could be bound: nobody can subscribe", LOG_WARNING);
-                close_fd(&s->listen_fd);
-                socket_free(s);
+                say_start(notes, path,
+                          r == -EADDRINUSE ? ": another daemon listens there: nobody can subscribe here"
+                                           : ": no socket could be bound: nobody can subscribe",
+                          LOG_WARNING);
+                free(s);
                 return r;
         }
+        if (group && !s->listen.have_group)
+                say_start(notes, path,
+                          ": its group is not there (see sysusers.d(5)), or not ours to give: only root may subscribe",
+                          LOG_INFO);
         *ret = (struct notify_kind){.self = s,
                                     .listeners = socket_listeners,
                                     .poll_fds = socket_poll_fds,
