@@ -64,7 +64,7 @@ if [ -n "$natively" ] && [ -z "$quick" ]; then
         build "$top/build-asan" --buildtype=debugoptimized -Db_sanitize=address,undefined -Db_lundef=false
         suite sanitizers "$top/build-asan" --timeout-multiplier 4
         build "$top/build-tsan" --buildtype=debugoptimized -Db_sanitize=thread -Db_lundef=false
-        suite threads "$top/build-tsan" --timeout-multiplier 4 reap_queue kill_session journal
+        suite threads "$top/build-tsan" --timeout-multiplier 4 reap_queue kill_session journal notify_reclaim notify_kinds
         for call in process_mrelease kcmp pidfd_open; do
                 suite "without $call" "$top/build-test" --timeout-multiplier 2 --wrapper "$top/build-test/tests/without_call $call"
         done

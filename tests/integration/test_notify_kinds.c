@@ -211,6 +211,7 @@ START_TEST(what_is_no_socket_or_stale_is_not_waited_for) {
 
         serve_as(&s, "stale", REPLIES);
         (void)shutdown(s.fd, SHUT_RDWR);
+        ck_assert_int_eq(pthread_join(s.thread, NULL), 0);
         close(s.fd);
         snprintf(path, sizeof(path), "%s/README", directory);
         fd = open(path, O_CREAT | O_WRONLY | O_CLOEXEC, 0644);
