@@ -144,17 +144,11 @@ static int64_t rest_bytes(const struct daemon *d) {
         return (int64_t)d->memory.anon_mapped - (int64_t)held;
 }
 
-/* From warn on: who would be next is known, and its files are open. Whether it looked now. */
-static bool prepare(struct daemon *d, int64_t now_ns) {
+/* The files of those who rank best, held open from now on. */
+static void hold_best(struct daemon *d, int64_t now_ns) {
         uint32_t best[HELD_PROCESSES];
         size_t n = 0;
 
-        if (now_ns < d->prepare_not_before_ns)
-                return false;
-        snapshot(d, false, now_ns);
-        d->prepare_not_before_ns = now_ns + MAX_OF(PREPARE_PAUSE_NS, SCAN_SHARE * d->look_took_ns);
-        if (d->table.unreadable > d->unreadable)
-                return false; /* no descriptors, no memory: who could not be read may be the largest */
         for (size_t i = 0; i < d->ranking.n && n < ELEMENTS(best); i++)
                 if (d->ranking.candidate[i].reason == CANDIDATE_ELIGIBLE && d->ranking.candidate[i].kin == 0)
                         best[n++] = d->ranking.candidate[i].group;
@@ -162,6 +156,17 @@ static bool prepare(struct daemon *d, int64_t now_ns) {
         d->prepared = n > 0;
         d->prepared_ns = now_ns;
         d->prepared_rest_bytes = rest_bytes(d);
+}
+
+/* From warn on: who would be next is known, and its files are open. Whether it looked now. */
+static bool prepare(struct daemon *d, int64_t now_ns) {
+        if (now_ns < d->prepare_not_before_ns)
+                return false;
+        snapshot(d, false, now_ns);
+        d->prepare_not_before_ns = now_ns + MAX_OF(PREPARE_PAUSE_NS, SCAN_SHARE * d->look_took_ns);
+        if (d->table.unreadable > d->unreadable)
+                return false; /* no descriptors, no memory: who could not be read may be the largest */
+        hold_best(d, now_ns);
         return true;
 }
 
@@ -306,7 +311,7 @@ static bool adopt(struct daemon *d, int64_t now_ns) {
 }
 
 static void decide(struct daemon *d, bool override, int64_t now_ns) {
-        if (now_ns < d->decide_not_before_ns || (!override && daemon_notify_waits(d, now_ns)))
+        if (now_ns < d->decide_not_before_ns)
                 return;
         kill_domain_expire(&d->domain, now_ns);
         if (d->memory.when_ns < d->released_ns) { /* and may know nothing of what came back */
@@ -314,6 +319,10 @@ static void decide(struct daemon *d, bool override, int64_t now_ns) {
                 return;
         }
         bool fresh = !refresh_prepared(d, now_ns);
+        if (fresh && !override && daemon_notify_waits(d)) {
+                d->decide_not_before_ns = now_ns + WAIT_STEP_NS;
+                return;
+        }
         if (fresh)
                 snapshot(d, false, now_ns);
         else {
@@ -330,8 +339,12 @@ static void decide(struct daemon *d, bool override, int64_t now_ns) {
                           daemon_waits_for_the_passed_over(d, now_ns)))
                 return;
         if (d->ranking.n_eligible > 0) {
-                if (override || !daemon_notify_asks(d, &d->ranking.candidate[0], now_ns))
+                bool dying = daemon_sees_leaving(d, fresh);
+
+                if (override || !daemon_notify_asks(d, &d->ranking.candidate[0], dying, now_ns))
                         shoot(d, &d->ranking.candidate[0], override, now_ns);
+                else if (fresh)
+                        hold_best(d, now_ns); /* so that the wait sees who dies meanwhile */
                 return;
         }
         pause_decisions(d, now_ns);
@@ -342,8 +355,6 @@ static void decide(struct daemon *d, bool override, int64_t now_ns) {
 /* At the term level (never reached by thrashing) only the best may be asked to end, and only if it is of a kind that
  * understands it; otherwise nothing happens before the kill level. */
 static void ask_to_end(struct daemon *d, int64_t now_ns) {
-        if (daemon_notify_waits(d, now_ns))
-                return;
         bool fresh = prepare(d, now_ns);
 
         if ((!fresh && !refresh_prepared(d, now_ns)) || d->ranking.n_eligible == 0 ||
@@ -356,7 +367,7 @@ static void ask_to_end(struct daemon *d, int64_t now_ns) {
                 d->prepare_not_before_ns = d->decide_not_before_ns;
                 return;
         }
-        if (!daemon_notify_asks(d, &d->ranking.candidate[0], now_ns))
+        if (!daemon_notify_asks(d, &d->ranking.candidate[0], daemon_sees_leaving(d, fresh), now_ns))
                 shoot(d, &d->ranking.candidate[0], false, now_ns);
 }
 

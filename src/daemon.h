@@ -60,7 +60,8 @@ struct daemon {
         struct notify_port notify; /* the caller's, from start to end; self is NULL: nobody */
         struct notify_rounds rounds;
         struct notify_asker asker;
-        bool asked_at_warn; /* in this episode */
+        bool asked_at_warn;     /* in this episode */
+        unsigned silent_rounds; /* in a row, without a report in time */
         struct notify_call call;
         enum pressure_level asked_level;
 

@@ -10,18 +10,30 @@
 #include "daemon_say.h"
 #include "daemon_wait.h"
 
-static struct notify_need need_of(const struct daemon *d, enum notify_stage stage) {
-        return (struct notify_need){
-                .stage = stage,
-                .need_bytes = d->verdict.need_bytes,
-                .exhausted_in_ns = d->verdict.exhausted_in_ns,
-                .in_flight = kill_in_flight(&d->domain),
-                .n_listeners = d->notify.listeners(d->notify.self, stage),
-        };
+#define NOTES_AT_ONCE 4 /* the ring is for kills first of all */
+#define SILENT_ROUNDS 3 /* without a report: the thread hangs */
+
+static bool thrashing(const struct daemon *d) {
+        return d->verdict.cause == CAUSE_THRASHING;
 }
 
-static struct notify_answer ask(struct daemon *d, enum notify_stage stage, int64_t now_ns) {
-        struct notify_need need = need_of(d, stage);
+/* What must come back. A machine that thrashes may be above the lines: there it is what the
+ * thrashing is judged by. */
+static uint64_t need_bytes(const struct daemon *d) {
+        if (thrashing(d))
+                return MAX_OF(daemon_min_free_bytes(d), sub_floor(d->verdict.thrash_line_bytes, d->memory.available));
+        return MAX_OF(d->verdict.need_bytes, UINT64_C(1));
+}
+
+static struct notify_answer ask(struct daemon *d, enum notify_stage stage, bool dying, int64_t now_ns) {
+        struct notify_need need = {
+                .stage = stage,
+                .need_bytes = need_bytes(d),
+                .exhausted_in_ns = d->verdict.exhausted_in_ns,
+                .in_flight = kill_in_flight(&d->domain),
+                .dying = dying,
+                .n_listeners = d->silent_rounds < SILENT_ROUNDS ? d->notify.listeners(d->notify.self, stage) : 0,
+        };
 
         return notify_rounds_ask(&d->rounds, &d->asker, &d->config.notify, &need, now_ns);
 }
@@ -34,8 +46,8 @@ static void begin(struct daemon *d, const struct notify_answer *a, enum notify_s
         d->call = (struct notify_call){
                 .round = a->round,
                 .stage = stage,
-                .need_bytes = MAX_OF(sub_floor(clear_bytes, d->memory.available), d->verdict.need_bytes),
-                .budget_ns = permille_of(
+                .need_bytes = MAX_OF(sub_floor(clear_bytes, d->memory.available), need_bytes(d)),
+                .budget_ns = (int64_t)permille_of(
                         (uint64_t)(warn ? d->config.notify.warn_budget_ns : d->config.notify.kill_budget_ns),
                         950), /* the report is to be here when the wait is over */
         };
@@ -45,27 +57,35 @@ static void begin(struct daemon *d, const struct notify_answer *a, enum notify_s
         d->notify.begin(d->notify.self, &d->call);
 }
 
-void daemon_notify_hear(struct daemon *d, int64_t now_ns) {
+static void hear_report(struct daemon *d, int64_t now_ns) {
         struct notify_report report;
-        char note[EVENT_NOTE_MAX];
-        int priority;
 
-        if (!d->notify.self)
-                return;
-        d->notify.level(d->notify.self, (int)d->verdict.level);
         if (d->notify.take(d->notify.self, &report) &&
             notify_rounds_finish(&d->rounds, report.round, report.freed_bytes, now_ns)) {
+                d->silent_rounds = 0;
                 daemon_say_round(d, &report);
                 if (d->asker.round == report.round)
                         d->decide_not_before_ns = 0;
         }
-        /* Its report would have been here by now. */
-        (void)notify_rounds_expire(&d->rounds, 0, now_ns);
-        while (d->notify.take_note(d->notify.self, note, sizeof(note), &priority))
+        if (notify_rounds_expire(&d->rounds, now_ns) && ++d->silent_rounds == SILENT_ROUNDS)
+                daemon_notice(d, EVENT_NOTICE, LOG_WARNING,
+                              "the thread that asks for memory hangs: nobody is asked until it moves");
+}
+
+void daemon_notify_hear(struct daemon *d, int64_t now_ns) {
+        char note[EVENT_NOTE_MAX];
+        bool episode = d->said_warn || d->verdict.level > LEVEL_CALM; /* a leak passes the line many times */
+        int priority;
+
+        if (!d->notify.self)
+                return;
+        d->notify.level(d->notify.self, episode ? MAX_OF((int)d->verdict.level, LEVEL_WARN) : LEVEL_CALM);
+        hear_report(d, now_ns);
+        for (int i = 0; i < NOTES_AT_ONCE && d->notify.take_note(d->notify.self, note, sizeof(note), &priority); i++)
                 daemon_notice(d, EVENT_NOTICE, priority, note);
-        if (d->verdict.level == LEVEL_CALM)
+        if (!episode)
                 d->asked_at_warn = false;
-        if (d->verdict.level < LEVEL_TERM && d->call.stage == NOTIFY_BEFORE_KILL)
+        if (d->verdict.level < LEVEL_TERM)
                 notify_asker_leave(&d->asker);
 }
 
@@ -74,49 +94,42 @@ void daemon_notify_warn(struct daemon *d, int64_t now_ns) {
 
         if (!d->notify.self || d->asked_at_warn)
                 return;
-        d->asked_at_warn = true;
-        a = ask(d, NOTIFY_AT_WARN, now_ns);
-        if (a.reply == NOTIFY_START)
+        a = ask(d, NOTIFY_AT_WARN, false, now_ns);
+        if (a.reply == NOTIFY_START) {
                 begin(d, &a, NOTIFY_AT_WARN, (struct view){"", 0});
+                d->asked_at_warn = true;
+        }
         notify_asker_leave(&d->asker);
 }
 
-static bool hold(struct daemon *d, const struct notify_answer *a, int64_t now_ns) {
-        if (a->reply == NOTIFY_START || a->reply == NOTIFY_WAIT) {
-                d->decide_not_before_ns = now_ns + MAX_OF(MIN_OF(a->until_ns - now_ns, WAIT_STEP_NS), 0);
-                return true;
-        }
-        if (a->reply != NOTIFY_RESULT || a->freed_bytes < MAX_OF(d->verdict.need_bytes, UINT64_C(1)))
-                return false;
-        d->decide_not_before_ns = now_ns + WAIT_STEP_NS; /* it is on its way, or somebody has taken it */
-        return true;
+bool daemon_notify_waits(const struct daemon *d) {
+        return d->notify.self && d->asker.round != 0 && d->rounds.running && d->rounds.number == d->asker.round;
 }
 
-bool daemon_notify_waits(struct daemon *d, int64_t now_ns) {
-        struct notify_answer a;
-
-        if (!d->notify.self || d->asker.round == 0 || !d->rounds.running)
-                return false;
-        a = ask(d, NOTIFY_BEFORE_KILL, now_ns);
-        return hold(d, &a, now_ns);
-}
-
-bool daemon_notify_asks(struct daemon *d, const struct candidate *c, int64_t now_ns) {
+bool daemon_notify_asks(struct daemon *d, const struct candidate *c, bool dying, int64_t now_ns) {
         const struct process *leader = &d->table.process[d->groups.group[c->group].leader];
         struct notify_answer a;
 
         if (!d->notify.self || d->options.force)
                 return false;
-        a = ask(d, NOTIFY_BEFORE_KILL, now_ns);
+        a = ask(d, NOTIFY_BEFORE_KILL, dying, now_ns);
         if (a.reply == NOTIFY_START)
                 begin(d, &a, NOTIFY_BEFORE_KILL, process_unit_cgroup(&d->table, leader));
-        return hold(d, &a, now_ns);
+        if (a.reply == NOTIFY_NO)
+                return false;
+        /* Thrashing is over when it is judged to be, whatever somebody gave. */
+        if (a.reply == NOTIFY_RESULT && (thrashing(d) || a.freed_bytes < need_bytes(d)))
+                return false;
+        d->decide_not_before_ns = MIN_OF(now_ns + WAIT_STEP_NS, a.until_ns);
+        return true;
 }
 
 void daemon_notify_leave(struct daemon *d) {
         notify_asker_leave(&d->asker);
-        if (d->notify.self && d->rounds.running && d->call.stage == NOTIFY_BEFORE_KILL)
-                d->notify.end(d->notify.self);
+        if (!d->notify.self || !d->rounds.running)
+                return;
+        notify_rounds_abandon(&d->rounds);
+        d->notify.end(d->notify.self);
 }
 
 int64_t daemon_notify_own_stall_ns(const struct daemon *d, int64_t now_ns) {
@@ -124,7 +137,7 @@ int64_t daemon_notify_own_stall_ns(const struct daemon *d, int64_t now_ns) {
 }
 
 int64_t daemon_notify_sleep_ns(const struct daemon *d, int64_t now_ns) {
-        if (d->asker.round == 0 || !d->rounds.running)
+        if (!daemon_notify_waits(d))
                 return INT64_MAX;
         return MAX_OF(MIN_OF(d->rounds.until_ns, d->asker.since_ns + d->config.notify.kill_budget_ns) - now_ns, 0);
 }

@@ -183,7 +183,7 @@ void daemon_say_round(struct daemon *d, const struct notify_report *r) {
                 text_u64(&t, r->asked - r->answered);
                 text_str(&t, " did not answer");
         }
-        if (before_kill && d->verdict.level < d->asked_level)
+        if (before_kill && d->verdict.level < LEVEL_TERM)
                 text_str(&t, "; the kill is called off");
         post(d);
 }

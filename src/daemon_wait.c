@@ -31,7 +31,7 @@ static bool take_step(struct daemon *d, struct daemon_patience *p, int64_t most_
         return true;
 }
 
-static bool somebody_is_leaving(const struct daemon *d, bool fresh) {
+bool daemon_sees_leaving(const struct daemon *d, bool fresh) {
         bool seen = false;
 
         for (size_t i = 0; i < d->table.n && !seen; i++) {
@@ -70,7 +70,7 @@ static bool memory_is_nobodys(const struct daemon *d) {
  * ms for a GB, and far more without a CPU. How much cannot be known, so this holds for as long as
  * somebody is seen there, but not longer than the kernel's own kills do. */
 bool daemon_waits_for_exit(struct daemon *d, bool fresh, int64_t now_ns) {
-        return can_wait(d) && (somebody_is_leaving(d, fresh) || (fresh && memory_is_nobodys(d))) &&
+        return can_wait(d) && (daemon_sees_leaving(d, fresh) || (fresh && memory_is_nobodys(d))) &&
                take_step(d, &d->exits, EXIT_HOLD_NS, now_ns);
 }
 

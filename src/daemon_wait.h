@@ -15,6 +15,8 @@ uint64_t daemon_min_free_bytes(const struct daemon *d);
 /* The kernel has just killed somebody. */
 bool daemon_waits_for_kernel_kill(struct daemon *d, int64_t now_ns);
 /* Somebody's memory may be on its way. */
+/* Whether somebody is past exit_mm(), with memory on its way. fresh: the table was just read. */
+bool daemon_sees_leaving(const struct daemon *d, bool fresh);
 bool daemon_waits_for_exit(struct daemon *d, bool fresh, int64_t now_ns);
 /* Somebody larger than the choice is passed over for what may be over in a moment: a snapshot
  * from before tells nothing of that. */

@@ -3,44 +3,60 @@
  * round beside the first, or a result that counts for ever. */
 #include "notify_rounds.h"
 
-/* Who has just given has nothing left: not asked again so soon, by nobody. */
-#define REMEMBERED_NS (2 * NS_PER_SEC)
 #define GRAIN_BYTES MIB
 
 static int64_t budget_of(const struct notify_settings *set, enum notify_stage stage) {
         return stage == NOTIFY_AT_WARN ? set->warn_budget_ns : set->kill_budget_ns;
 }
 
-static struct notify_answer no(struct notify_asker *a, const char *why) {
-        notify_asker_leave(a);
+static struct notify_answer no(const char *why) {
         return (struct notify_answer){.reply = NOTIFY_NO, .why = why};
 }
 
-/* Why a kill must not wait, whatever could be had. */
+/* Why nobody must wait, or be made to work, whatever could be had. */
 static const char *urgent(const struct notify_settings *set, const struct notify_need *need) {
         if (need->in_flight)
                 return "a victim is in flight";
         if (need->dying)
                 return "something large is dying already";
-        if (need->stage == NOTIFY_BEFORE_KILL && need->exhausted_in_ns < 2 * set->kill_budget_ns)
+        if (need->exhausted_in_ns < 2 * set->kill_budget_ns)
                 return "memory would be gone before it is over";
         return NULL;
 }
 
-static struct notify_answer wait_for(const struct notify_rounds *r, const struct notify_asker *a, int64_t budget_ns,
-                                     enum notify_reply reply) {
-        return (struct notify_answer){
-                .reply = reply, .round = r->number, .until_ns = MIN_OF(r->until_ns, a->since_ns + budget_ns)};
+/* Until when this domain may be held up at all: it has one budget, whatever it is spent on. */
+static int64_t patience_until(const struct notify_asker *a, int64_t budget_ns) {
+        return a->since_ns + budget_ns;
 }
 
-static struct notify_answer result(struct notify_rounds *r, struct notify_asker *a) {
+static struct notify_answer wait_for(const struct notify_rounds *r, struct notify_asker *a, int64_t budget_ns,
+                                     enum notify_reply reply) {
+        a->round = r->number;
+        return (struct notify_answer){
+                .reply = reply, .round = r->number, .until_ns = MIN_OF(r->until_ns, patience_until(a, budget_ns))};
+}
+
+static struct notify_answer result(struct notify_rounds *r, struct notify_asker *a, int64_t budget_ns) {
         bool waited = a->round == r->number;
 
         if (!waited)
                 r->freed_bytes /= 2;
-        notify_asker_leave(a);
-        return (struct notify_answer){
-                .reply = NOTIFY_RESULT, .round = r->number, .freed_bytes = r->freed_bytes, .remembered = !waited};
+        a->round = 0;
+        return (struct notify_answer){.reply = NOTIFY_RESULT,
+                                      .round = r->number,
+                                      .until_ns = patience_until(a, budget_ns),
+                                      .freed_bytes = r->freed_bytes,
+                                      .remembered = !waited};
+}
+
+static struct notify_answer start(struct notify_rounds *r, struct notify_asker *a, enum notify_stage stage,
+                                  int64_t budget_ns, int64_t now_ns) {
+        r->number++;
+        r->running = true;
+        r->known = false;
+        r->stage = stage;
+        r->until_ns = now_ns + budget_ns;
+        return wait_for(r, a, budget_ns, NOTIFY_START);
 }
 
 struct notify_answer notify_rounds_ask(struct notify_rounds *r, struct notify_asker *a,
@@ -50,34 +66,25 @@ struct notify_answer notify_rounds_ask(struct notify_rounds *r, struct notify_as
         const char *why = urgent(set, need);
 
         if (why)
-                return no(a, why);
-        if (a->round != 0 && (r->running || a->round != r->number) && now_ns - a->since_ns >= budget_ns) {
-                a->given_up = r->number;
-                return no(a, "the time for it is over");
-        }
-        if (r->running && a->given_up == r->number)
-                return no(a, "it was waited for already");
-        if (r->running) {
-                a->since_ns = a->round == 0 ? now_ns : a->since_ns;
-                a->round = r->number;
+                return no(why);
+        if (a->since_ns == 0 || now_ns - a->since_ns >= MAX_OF(budget_ns, NOTIFY_REMEMBERED_NS))
+                *a = (struct notify_asker){.since_ns = now_ns};
+        if (now_ns >= patience_until(a, budget_ns))
+                return no("the time for it is over");
+        /* Others may be asked for less at warn: that does not stand in for the last chance. */
+        if (r->running && need->stage == NOTIFY_BEFORE_KILL && r->stage == NOTIFY_AT_WARN && need->n_listeners > 0)
+                return start(r, a, need->stage, budget_ns, now_ns);
+        if (r->running)
                 return wait_for(r, a, budget_ns, NOTIFY_WAIT);
-        }
-        if (r->known && (a->round == r->number || now_ns - r->finished_ns < REMEMBERED_NS))
-                return result(r, a);
+        if (r->known && now_ns - r->finished_ns < NOTIFY_REMEMBERED_NS && r->stage >= need->stage)
+                return need->stage == NOTIFY_AT_WARN ? no("a round is just over") : result(r, a, budget_ns);
         if (need->n_listeners == 0)
-                return no(a, "nobody can be asked");
-        r->number++;
-        r->running = true;
-        r->known = false;
-        r->until_ns = now_ns + budget_ns;
-        a->since_ns = now_ns;
-        a->round = r->number;
-        return wait_for(r, a, budget_ns, NOTIFY_START);
+                return no("nobody can be asked");
+        return start(r, a, need->stage, budget_ns, now_ns);
 }
 
 void notify_asker_leave(struct notify_asker *a) {
-        a->since_ns = 0;
-        a->round = 0;
+        *a = (struct notify_asker){0};
 }
 
 static void end(struct notify_rounds *r, uint64_t freed_bytes, int64_t now_ns) {
@@ -87,10 +94,10 @@ static void end(struct notify_rounds *r, uint64_t freed_bytes, int64_t now_ns) {
         r->finished_ns = now_ns;
 }
 
-bool notify_rounds_expire(struct notify_rounds *r, uint64_t freed_bytes, int64_t now_ns) {
+bool notify_rounds_expire(struct notify_rounds *r, int64_t now_ns) {
         if (!r->running || now_ns < r->until_ns)
                 return false;
-        end(r, freed_bytes, now_ns);
+        end(r, 0, now_ns);
         return true;
 }
 
@@ -99,6 +106,10 @@ bool notify_rounds_finish(struct notify_rounds *r, uint64_t round, uint64_t free
                 return false;
         end(r, freed_bytes, now_ns);
         return true;
+}
+
+void notify_rounds_abandon(struct notify_rounds *r) {
+        r->running = r->known = false;
 }
 
 enum notify_conduct notify_conduct_of(bool answered, uint64_t claimed_bytes, uint64_t measured_bytes) {

@@ -1,8 +1,9 @@
 /* Before a kill, whoever can give memory back is asked to: when, for how long, and what an
  * earlier answer is still worth. Pure. One round at a time, whoever asks for it (OOM notifiers
  * were to be serialised in the kernel, too: Handa 2018); who asks while one is running waits for
- * it and takes its result. A result that is used again counts half each time: once is no second
- * deflation of who has just given what it had, often is a stale promise. */
+ * it and takes its result, but a kill does not wait for a round at warn: it has its own in its
+ * place. A result that is used again counts half each time: once is no second deflation of who
+ * has just given what it had, often is a stale promise. */
 #pragma once
 
 #include "base.h"
@@ -11,7 +12,7 @@ enum notify_stage { NOTIFY_AT_WARN, NOTIFY_BEFORE_KILL };
 
 struct notify_settings {
         int64_t warn_budget_ns; /* 2 s */
-        int64_t kill_budget_ns; /* 200 ms: a kill is never put off for longer */
+        int64_t kill_budget_ns; /* 200 ms: a kill is never put off for longer, by rounds and looks together */
 };
 
 /* What a domain wants, judged afresh each time it asks. */
@@ -35,21 +36,23 @@ struct notify_answer {
         enum notify_reply reply;
         const char *why; /* static; with NOTIFY_NO */
         uint64_t round;
-        int64_t until_ns;
+        int64_t until_ns; /* of the wait; with NOTIFY_RESULT: of the domain's budget */
         uint64_t freed_bytes;
         bool remembered; /* the result of an earlier round, at half of what it last counted */
 };
 
-/* One for each domain; zeroed: not waiting. */
+#define NOTIFY_REMEMBERED_NS (2 * NS_PER_SEC) /* nobody is asked twice before a kill in so long */
+
+/* One for each domain; zeroed: it wants nothing. */
 struct notify_asker {
-        int64_t since_ns;
-        uint64_t round;    /* waited for; 0: none */
-        uint64_t given_up; /* the round that was not waited for to its end */
+        int64_t since_ns; /* it wants it; its budget runs from here */
+        uint64_t round;   /* waited for; 0: none */
 };
 
 struct notify_rounds {
         uint64_t number; /* of the round that runs, or was the last */
         bool running;
+        enum notify_stage stage;
         int64_t until_ns; /* when it ends at the latest */
         bool known;
         uint64_t freed_bytes; /* by the last one, as far as it still counts */
@@ -62,10 +65,12 @@ struct notify_answer notify_rounds_ask(struct notify_rounds *r, struct notify_as
                                        int64_t now_ns);
 /* The domain no longer wants anything (the level fell, it fires). */
 void notify_asker_leave(struct notify_asker *a);
-/* Every tick: a round whose time is over ends with what it is known to have freed. True when it did. */
-bool notify_rounds_expire(struct notify_rounds *r, uint64_t freed_bytes, int64_t now_ns);
+/* Every tick: a round whose report has not come in time ends as one that freed nothing. True when it did. */
+bool notify_rounds_expire(struct notify_rounds *r, int64_t now_ns);
 /* All have answered. Of a round that is not running any more it is ignored (false). */
 bool notify_rounds_finish(struct notify_rounds *r, uint64_t round, uint64_t freed_bytes, int64_t now_ns);
+/* Nobody wants it any more; it never happened. */
+void notify_rounds_abandon(struct notify_rounds *r);
 
 /* ---- what one listener's word is worth ---- */
 

@@ -204,7 +204,7 @@ static void block_signals(void) {
         signal(SIGPIPE, SIG_IGN);
 }
 
-/* Nobody is asked to give anything in a dry run. */
+/* Nobody is asked to give anything in a dry run or a trial by force. */
 static void start_notifier(struct run *run) {
         const struct config *c = &run->daemon.config;
         struct notifier_settings set = {
@@ -218,7 +218,7 @@ static void start_notifier(struct run *run) {
         };
         int r;
 
-        if (run->options.dry_run)
+        if (run->options.dry_run || run->options.force)
                 return;
         r = notifier_new(&run->notifier, &run->kernel, &run->daemon.layout, &set, run->daemon.options.wake_fd);
         if (r == 0)

@@ -222,11 +222,18 @@ START_TEST(at_warn_it_is_asked_once_in_an_episode_and_nobody_waits) {
         ck_assert_int_eq(port.call.stage, NOTIFY_AT_WARN);
         ck_assert_int_eq(port.call.budget_ns, 1900 * MS);
         ck_assert_uint_ge(port.call.need_bytes, 200 * MIB); /* up to the warn line */
+        for (int i = 0; i < 20; i++) { /* a leak in steps passes the line many times: one episode */
+                sk.available_bytes = i % 2 ? WARN_BYTES : CALM_BYTES;
+                scene_go_on(SEC);
+                ck_assert_int_eq(port.level, LEVEL_WARN);
+        }
+        ck_assert_uint_eq(port.begun, 1);
         sk.available_bytes = CALM_BYTES;
-        scene_go_on(10 * SEC);
+        scene_go_on(20 * SEC);
         sk.available_bytes = WARN_BYTES;
         scene_go_on(20 * SEC);
         ck_assert_uint_eq(port.begun, 2);
+        ck_assert_int_eq(port.level, LEVEL_WARN);
 }
 END_TEST
 
@@ -268,6 +275,107 @@ START_TEST(a_second_kill_soon_after_asks_nobody_again) {
 }
 END_TEST
 
+/* Asked at warn for what can be done without, and right after it for all that there is. */
+START_TEST(a_kill_soon_after_warn_has_a_round_of_its_own) {
+        start("");
+        go_low(KILL_BYTES);
+        sk.available_bytes = WARN_BYTES;
+        for (int i = 0; i < 100 && port.begun == 0; i++)
+                scene_go_on(100 * MS);
+        ck_assert_int_eq(port.call.stage, NOTIFY_AT_WARN);
+        if (_i) {
+                answer(0);
+                scene_go_on(50 * MS);
+        }
+        sk.available_bytes = KILL_BYTES;
+        scripted_run(&sk, 900 * MS);
+        scene_go_on(30 * MS);
+        ck_assert_uint_eq(port.begun, 2);
+        ck_assert_int_eq(port.call.stage, NOTIFY_BEFORE_KILL);
+        ck_assert_uint_eq(killed(), 0);
+        scene_go_on(SEC);
+        ck_assert_uint_eq(leak->sigkills, 1);
+        ck_assert_int_le(scene.signal_ns - port.begun_ns, 210 * MS);
+}
+END_TEST
+
+START_TEST(a_level_that_falls_and_comes_back_finds_no_old_promise) {
+        start("");
+        go_low(KILL_BYTES);
+        scene_go_on(20 * MS);
+        ck_assert_uint_eq(port.begun, 1);
+        sk.available_bytes = 700 * MIB;
+        scene_go_on(SEC);
+        answer(4 * GIB);
+        scene_go_on(10 * SEC);
+        for (uint64_t b = 700 * MIB; b > KILL_BYTES + 20 * MIB; b -= 10 * MIB) {
+                sk.available_bytes = b;
+                scene_go_on(SEC);
+        }
+        port.begun = 0;
+        sk.available_bytes = KILL_BYTES;
+        scripted_run(&sk, SEC);
+        scene_go_on(100 * MS);
+        ck_assert_uint_eq(port.begun, 1); /* asked anew */
+        scene_go_on(SEC);
+        ck_assert_uint_eq(leak->sigkills, 1);
+        ck_assert_int_le(scene.signal_ns - port.begun_ns, 210 * MS);
+}
+END_TEST
+
+/* Somebody past exit_mm() has had its quarter of a second: then no round is held beside it. */
+START_TEST(beside_an_exit_nobody_is_asked) {
+        start("");
+        go_low(KILL_BYTES);
+        second->mm = NULL;
+        second->state = 'R';
+        second->exiting = true;
+        scene_go_on(400 * MS);
+        ck_assert_uint_eq(leak->sigkills, 1);
+        ck_assert_uint_eq(port.begun, 0);
+}
+END_TEST
+
+START_TEST(whoever_dies_in_the_middle_ends_the_wait) {
+        start("");
+        go_low(KILL_BYTES);
+        scene_go_on(30 * MS);
+        ck_assert_uint_eq(port.begun, 1);
+        second->sigkill_pending = true; /* somebody else has killed it */
+        scene_go_on(30 * MS);
+        ck_assert_uint_eq(scene.d.domain.sessions_started, 1); /* adopted */
+        ck_assert_uint_eq(port.ended, 1);
+        ck_assert_uint_eq(leak->sigkills, 0);
+}
+END_TEST
+
+/* The thread hangs: its listeners are no reason to wait for ever. */
+START_TEST(a_thread_that_hangs_is_found_out) {
+        start("[Notify]\nKillBudget=20ms\n");
+        for (int i = 0; i < 5; i++) {
+                for (uint64_t b = 700 * MIB; b > KILL_BYTES + 20 * MIB; b -= 20 * MIB) {
+                        port.listeners = 0;
+                        sk.available_bytes = b;
+                        scene_go_on(SEC);
+                }
+                port.listeners = 1;
+                sk.available_bytes = KILL_BYTES;
+                scripted_run(&sk, SEC);
+                leak->mm = leak->mm; /* nobody dies: the level is enough */
+                scene_tick();
+                scripted_run(&sk, 20 * MS);
+                scene_tick();
+                sk.available_bytes = 700 * MIB;
+                scene_go_on(3 * SEC);
+                if (scene_noticed("the thread that asks for memory hangs") > 0)
+                        break;
+                leak->sigkills = 0;
+        }
+        ck_assert_uint_eq(scene_noticed("the thread that asks for memory hangs"), 1);
+        ck_assert_uint_eq(port.begun, 3);
+}
+END_TEST
+
 START_TEST(by_force_nobody_is_asked) {
         start_with("[Victim]\nOnlyCgroup=/none\n", (struct daemon_options){0});
         scene.d.options.force = true;
@@ -288,7 +396,8 @@ END_TEST
 START_TEST(a_round_that_nobody_waits_for_is_still_told) {
         start("");
         sk.available_bytes = WARN_BYTES;
-        scene_go_on(50 * MS);
+        for (int i = 0; i < 100 && port.begun == 0; i++)
+                scene_go_on(100 * MS);
         ck_assert_uint_eq(port.begun, 1);
         answer(100 * MIB);
         sk.available_bytes = CALM_BYTES;
@@ -323,6 +432,11 @@ int main(void) {
         CASE(at_warn_it_is_asked_once_in_an_episode_and_nobody_waits);
         LOOP(before_a_sigterm_too, 2);
         CASE(a_second_kill_soon_after_asks_nobody_again);
+        LOOP(a_kill_soon_after_warn_has_a_round_of_its_own, 2);
+        CASE(a_level_that_falls_and_comes_back_finds_no_old_promise);
+        CASE(beside_an_exit_nobody_is_asked);
+        CASE(whoever_dies_in_the_middle_ends_the_wait);
+        CASE(a_thread_that_hangs_is_found_out);
         CASE(by_force_nobody_is_asked);
         CASE(notes_are_passed_on);
         CASE(a_round_that_nobody_waits_for_is_still_told);

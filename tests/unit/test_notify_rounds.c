@@ -24,7 +24,7 @@ static struct notify_need need_at(enum notify_stage stage) {
 }
 
 static struct notify_answer ask_with(struct notify_asker *a, struct notify_need need) {
-        (void)notify_rounds_expire(&rounds, 0, now_ns);
+        (void)notify_rounds_expire(&rounds, now_ns);
         return notify_rounds_ask(&rounds, a, &set, &need, now_ns);
 }
 
@@ -92,38 +92,55 @@ START_TEST(a_result_that_is_used_again_counts_half_each_time) {
 }
 END_TEST
 
-START_TEST(what_was_asked_at_warn_is_not_asked_again_at_once_but_a_moment_later) {
+/* At warn others are asked for, and for less: the last chance has a round of its own. */
+START_TEST(a_round_at_warn_does_not_stand_in_for_the_one_before_a_kill) {
+        struct notify_answer a;
+
         ck_assert_int_eq(ask(&system_wide, NOTIFY_AT_WARN).reply, NOTIFY_START);
         now_ns += 300 * MS;
-        finish(300 * MIB);
-        (void)ask(&system_wide, NOTIFY_AT_WARN);
-        now_ns += 1999 * MS;
+        if (_i)
+                finish(300 * MIB); /* over or not */
+        notify_asker_leave(&system_wide);
+        a = ask(&system_wide, NOTIFY_BEFORE_KILL);
+        ck_assert_int_eq(a.reply, NOTIFY_START);
+        ck_assert_uint_eq(a.round, 2);
+        ck_assert_int_eq(a.until_ns, START + 500 * MS);
+        /* what the first one comes to now is nobody's */
+        ck_assert(!notify_rounds_finish(&rounds, 1, GIB, now_ns));
+        ck_assert(rounds.running);
+}
+END_TEST
+
+START_TEST(at_warn_nobody_is_asked_beside_or_right_after_another_round) {
+        (void)ask(&system_wide, NOTIFY_BEFORE_KILL);
+        ck_assert_int_eq(ask(&other, NOTIFY_AT_WARN).reply, NOTIFY_WAIT);
+        now_ns += 50 * MS;
+        finish(64 * MIB);
+        ck_assert_int_eq(ask(&other, NOTIFY_AT_WARN).reply, NOTIFY_NO);
+        ck_assert_uint_eq(rounds.freed_bytes, 64 * MIB); /* and the result is not used up by that */
+        now_ns += NOTIFY_REMEMBERED_NS;
+        ck_assert_int_eq(ask(&other, NOTIFY_AT_WARN).reply, NOTIFY_START);
+}
+END_TEST
+
+START_TEST(a_result_is_remembered_for_two_seconds) {
+        round_that_gives(512 * MIB);
+        (void)ask(&system_wide, NOTIFY_BEFORE_KILL);
+        notify_asker_leave(&system_wide);
+        now_ns = rounds.finished_ns + NOTIFY_REMEMBERED_NS - 1;
         ck_assert(ask(&system_wide, NOTIFY_BEFORE_KILL).remembered);
-        now_ns += 1 * MS;
+        notify_asker_leave(&system_wide);
+        now_ns++;
         ck_assert_int_eq(ask(&system_wide, NOTIFY_BEFORE_KILL).reply, NOTIFY_START);
         ck_assert_uint_eq(rounds.number, 2);
 }
 END_TEST
 
-START_TEST(a_kill_waits_for_the_round_at_warn_no_longer_than_its_own_budget) {
-        struct notify_answer a;
-
-        (void)ask(&system_wide, NOTIFY_AT_WARN);
-        now_ns += 500 * MS;
-        notify_asker_leave(&system_wide);
-        a = ask(&system_wide, NOTIFY_BEFORE_KILL);
-        ck_assert_int_eq(a.reply, NOTIFY_WAIT);
-        ck_assert_int_eq(a.until_ns, START + 700 * MS);
-        now_ns += 199 * MS;
-        ck_assert_int_eq(ask(&system_wide, NOTIFY_BEFORE_KILL).reply, NOTIFY_WAIT);
-        now_ns += 1 * MS;
-        ck_assert_int_eq(ask(&system_wide, NOTIFY_BEFORE_KILL).reply, NOTIFY_NO);
-        /* and not once more for the same round, nor beside it */
-        now_ns += 10 * MS;
-        a = ask(&system_wide, NOTIFY_BEFORE_KILL);
-        ck_assert_int_eq(a.reply, NOTIFY_NO);
-        ck_assert_str_eq(a.why, "it was waited for already");
-        ck_assert_uint_eq(rounds.number, 1);
+/* Not even the one that waited for it. */
+START_TEST(nobody_gets_an_old_result) {
+        round_that_gives(512 * MIB);
+        now_ns += NOTIFY_REMEMBERED_NS;
+        ck_assert_int_eq(ask(&system_wide, NOTIFY_BEFORE_KILL).reply, NOTIFY_START);
 }
 END_TEST
 
@@ -132,15 +149,34 @@ START_TEST(the_budget_ends_a_round_in_which_nobody_answers) {
 
         (void)ask(&system_wide, NOTIFY_BEFORE_KILL);
         now_ns += 200 * MS - 1;
-        ck_assert(!notify_rounds_expire(&rounds, 40 * MIB, now_ns));
+        ck_assert(!notify_rounds_expire(&rounds, now_ns));
+        ck_assert_int_eq(ask(&system_wide, NOTIFY_BEFORE_KILL).reply, NOTIFY_WAIT);
         now_ns += 1;
-        ck_assert(notify_rounds_expire(&rounds, 40 * MIB, now_ns));
+        ck_assert(notify_rounds_expire(&rounds, now_ns));
         a = ask(&system_wide, NOTIFY_BEFORE_KILL);
-        ck_assert_int_eq(a.reply, NOTIFY_RESULT);
-        ck_assert_uint_eq(a.freed_bytes, 40 * MIB);
+        ck_assert_int_eq(a.reply, NOTIFY_NO);
+        ck_assert_str_eq(a.why, "the time for it is over");
         /* what comes in late changes nothing */
         ck_assert(!notify_rounds_finish(&rounds, 1, 500 * MIB, now_ns));
-        ck_assert_uint_eq(rounds.freed_bytes, 40 * MIB);
+        ck_assert_uint_eq(rounds.freed_bytes, 0);
+}
+END_TEST
+
+/* Whatever it is spent on: a round, and looks at what it gave. */
+START_TEST(a_domain_has_one_budget) {
+        (void)ask(&system_wide, NOTIFY_BEFORE_KILL);
+        now_ns += 150 * MS;
+        finish(GIB);
+        for (; now_ns < START + 200 * MS; now_ns += 10 * MS) {
+                struct notify_answer a = ask(&system_wide, NOTIFY_BEFORE_KILL);
+
+                ck_assert_int_eq(a.reply, NOTIFY_RESULT);
+                ck_assert_int_eq(a.until_ns, START + 200 * MS);
+        }
+        ck_assert_int_eq(ask(&system_wide, NOTIFY_BEFORE_KILL).reply, NOTIFY_NO);
+        /* and another one when that is long ago */
+        now_ns += NOTIFY_REMEMBERED_NS;
+        ck_assert_int_eq(ask(&system_wide, NOTIFY_BEFORE_KILL).reply, NOTIFY_START);
 }
 END_TEST
 
@@ -148,25 +184,29 @@ START_TEST(waiting_is_not_prolonged_by_a_round_that_another_domain_starts) {
         struct notify_answer a;
 
         (void)ask(&system_wide, NOTIFY_BEFORE_KILL);
-        now_ns += 150 * MS;
-        finish(0);
-        ck_assert_uint_eq(ask(&system_wide, NOTIFY_BEFORE_KILL).freed_bytes, 0);
-        now_ns += 2 * NS_PER_SEC;
-        (void)ask(&system_wide, NOTIFY_BEFORE_KILL);
-        now_ns += 50 * MS;
+        now_ns += 100 * MS;
         (void)ask(&other, NOTIFY_BEFORE_KILL);
-        finish(0);
-        now_ns += 100 * MS; /* other did not come for it */
-        rounds.finished_ns -= 3 * NS_PER_SEC;
+        notify_rounds_abandon(&rounds); /* the first one fires */
+        notify_asker_leave(&system_wide);
+        now_ns += 50 * MS;
         (void)ask(&system_wide, NOTIFY_BEFORE_KILL);
-        now_ns += 10 * MS;
-        (void)ask(&system_wide, NOTIFY_BEFORE_KILL);
-        ck_assert_uint_eq(rounds.number, 3);
+        ck_assert_uint_eq(rounds.number, 2);
         a = ask(&other, NOTIFY_BEFORE_KILL);
         ck_assert_int_eq(a.reply, NOTIFY_WAIT);
-        ck_assert_int_eq(a.until_ns, other.since_ns + 200 * MS);
-        now_ns = other.since_ns + 200 * MS;
+        ck_assert_int_eq(a.until_ns, START + 300 * MS);
+        now_ns = START + 300 * MS;
         ck_assert_int_eq(ask(&other, NOTIFY_BEFORE_KILL).reply, NOTIFY_NO);
+        ck_assert(rounds.running);
+}
+END_TEST
+
+START_TEST(a_round_that_was_abandoned_has_no_result) {
+        (void)ask(&system_wide, NOTIFY_BEFORE_KILL);
+        now_ns += 20 * MS;
+        notify_rounds_abandon(&rounds);
+        notify_asker_leave(&system_wide);
+        ck_assert(!notify_rounds_finish(&rounds, 1, GIB, now_ns));
+        ck_assert_int_eq(ask(&system_wide, NOTIFY_BEFORE_KILL).reply, NOTIFY_START);
 }
 END_TEST
 
@@ -176,7 +216,8 @@ START_TEST(a_round_in_vain_is_not_repeated_at_once) {
         round_that_gives(0);
         (void)ask(&system_wide, NOTIFY_BEFORE_KILL);
         now_ns += 500 * MS;
-        a = ask(&system_wide, NOTIFY_BEFORE_KILL);
+        ck_assert_int_eq(ask(&system_wide, NOTIFY_BEFORE_KILL).reply, NOTIFY_NO);
+        a = ask(&other, NOTIFY_BEFORE_KILL);
         ck_assert_int_eq(a.reply, NOTIFY_RESULT);
         ck_assert_uint_eq(a.freed_bytes, 0);
         ck_assert_uint_eq(rounds.number, 1);
@@ -190,7 +231,8 @@ START_TEST(what_cannot_wait_is_not_put_off) {
         } cases[] = {
                 {{.stage = NOTIFY_BEFORE_KILL, .exhausted_in_ns = 400 * MS - 1, .n_listeners = 1}, false},
                 {{.stage = NOTIFY_BEFORE_KILL, .exhausted_in_ns = 400 * MS, .n_listeners = 1}, true},
-                {{.stage = NOTIFY_AT_WARN, .exhausted_in_ns = 1 * MS, .n_listeners = 1}, true},
+                {{.stage = NOTIFY_AT_WARN, .exhausted_in_ns = 400 * MS - 1, .n_listeners = 1}, false},
+                {{.stage = NOTIFY_AT_WARN, .exhausted_in_ns = 400 * MS, .n_listeners = 1}, true},
                 {{.stage = NOTIFY_BEFORE_KILL, .exhausted_in_ns = INT64_MAX, .in_flight = true, .n_listeners = 1},
                  false},
                 {{.stage = NOTIFY_AT_WARN, .exhausted_in_ns = INT64_MAX, .in_flight = true, .n_listeners = 1}, false},
@@ -215,7 +257,7 @@ START_TEST(what_can_no_longer_wait_ends_a_wait) {
         else
                 need.dying = true;
         ck_assert_int_eq(ask_with(&system_wide, need).reply, NOTIFY_NO);
-        /* the round goes on, and is joined when there is time again */
+        /* who does not fire all the same joins it again when there is time */
         now_ns += 20 * MS;
         ck_assert_int_eq(ask(&system_wide, NOTIFY_BEFORE_KILL).reply, NOTIFY_WAIT);
 }
@@ -260,12 +302,16 @@ int main(void) {
         tcase_add_test(t, a_round_is_started_waited_for_and_taken);
         tcase_add_test(t, who_asks_while_one_is_running_waits_for_it_and_takes_its_result);
         tcase_add_test(t, a_result_that_is_used_again_counts_half_each_time);
-        tcase_add_test(t, what_was_asked_at_warn_is_not_asked_again_at_once_but_a_moment_later);
-        tcase_add_test(t, a_kill_waits_for_the_round_at_warn_no_longer_than_its_own_budget);
+        tcase_add_loop_test(t, a_round_at_warn_does_not_stand_in_for_the_one_before_a_kill, 0, 2);
+        tcase_add_test(t, at_warn_nobody_is_asked_beside_or_right_after_another_round);
+        tcase_add_test(t, a_result_is_remembered_for_two_seconds);
+        tcase_add_test(t, nobody_gets_an_old_result);
         tcase_add_test(t, the_budget_ends_a_round_in_which_nobody_answers);
+        tcase_add_test(t, a_domain_has_one_budget);
         tcase_add_test(t, waiting_is_not_prolonged_by_a_round_that_another_domain_starts);
+        tcase_add_test(t, a_round_that_was_abandoned_has_no_result);
         tcase_add_test(t, a_round_in_vain_is_not_repeated_at_once);
-        tcase_add_loop_test(t, what_cannot_wait_is_not_put_off, 0, 7);
+        tcase_add_loop_test(t, what_cannot_wait_is_not_put_off, 0, 8);
         tcase_add_loop_test(t, what_can_no_longer_wait_ends_a_wait, 0, 2);
         tcase_add_test(t, three_in_a_row_and_it_is_left_out_for_a_while);
         tcase_add_test(t, conduct);
