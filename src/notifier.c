@@ -11,6 +11,7 @@
 #include <syslog.h>
 #include <time.h>
 
+#include "held_memory.h"
 #include "notify_bus.h"
 #include "notify_exec.h"
 #include "notify_hooks.h"
@@ -88,7 +89,8 @@ static bool port_take_note(void *self, char *buf, size_t cap, int *ret_priority)
         struct text t = text_on(buf, cap);
         bool any = true;
 
-        pthread_mutex_lock(&notes->lock);
+        if (pthread_mutex_trylock(&notes->lock) != 0)
+                return false; /* the next tick will do */
         if (notes->n > 0) {
                 text_str(&t, notes->note[notes->first].text);
                 *ret_priority = notes->note[notes->first].priority;
@@ -183,14 +185,26 @@ static void count_listeners(struct notifier *n, int64_t now_ns) {
         }
 }
 
-static void end_round(struct notifier *n, int64_t now_ns) {
+/* Nobody wants it any more: the loop has fired, or ordered another one. */
+static bool is_void(struct notifier *n) {
+        bool is;
+
+        pthread_mutex_lock(&n->lock);
+        is = n->called || n->ended;
+        pthread_mutex_unlock(&n->lock);
+        return is;
+}
+
+static void end_round(struct notifier *n, bool wanted, int64_t now_ns) {
         struct notify_report report = {.round = n->current.round, .took_ns = now_ns - n->started_ns};
 
         for (size_t i = 0; i < n->n_kinds; i++)
-                n->kind[i].end(n->kind[i].self, &report, now_ns);
+                n->kind[i].end(n->kind[i].self, wanted ? &report : NULL, now_ns);
         n->in_round = false;
+        if (!wanted)
+                return;
         pthread_mutex_lock(&n->lock);
-        if (!n->called && !n->ended) { /* else nobody waits for this one any more */
+        if (!n->called && !n->ended) {
                 n->report = report;
                 n->reported = true;
         }
@@ -217,19 +231,12 @@ static void tell_level(struct notifier *n, int64_t now_ns) {
 }
 
 static void take_orders(struct notifier *n, int64_t now_ns) {
-        bool called, ended;
+        bool called;
 
+        if (n->in_round && is_void(n))
+                end_round(n, false, now_ns);
         pthread_mutex_lock(&n->lock);
         called = n->called;
-        ended = n->ended || called;
-        pthread_mutex_unlock(&n->lock);
-
-        if (n->in_round && ended)
-                end_round(n, now_ns);
-        if (!called)
-                return;
-        pthread_mutex_lock(&n->lock);
-        called = n->called; /* it may have been ended meanwhile */
         n->current = n->call;
         n->called = false;
         pthread_mutex_unlock(&n->lock);
@@ -286,7 +293,7 @@ static void *notifier_main(void *userdata) {
                 tell_level(n, now_ns);
                 take_orders(n, now_ns);
                 if (n->in_round && (now_ns - n->started_ns >= n->current.budget_ns || !pending(n)))
-                        end_round(n, now_ns);
+                        end_round(n, true, now_ns);
         }
         return NULL;
 }
@@ -336,15 +343,19 @@ static void add_kinds(struct notifier *n, const struct cgroup_layout *layout, co
 
 int notifier_new(struct notifier **ret, struct kernel *k, const struct cgroup_layout *layout,
                  const struct notifier_settings *set, int wake_fd) {
-        struct notifier *n = calloc(1, sizeof(*n));
+        struct notifier *n = held_memory_new(1, sizeof(*n)); /* no fault with a lock in hand */
+        pthread_mutexattr_t attr;
         int r;
 
         if (!n)
                 return -ENOMEM;
         n->kernel = k;
         n->wake_fd = wake_fd;
-        pthread_mutex_init(&n->lock, NULL);
-        pthread_mutex_init(&n->notes.lock, NULL);
+        pthread_mutexattr_init(&attr);
+        pthread_mutexattr_setprotocol(&attr, PTHREAD_PRIO_INHERIT);
+        pthread_mutex_init(&n->lock, &attr);
+        pthread_mutex_init(&n->notes.lock, &attr);
+        pthread_mutexattr_destroy(&attr);
         n->poke_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
         add_kinds(n, layout, set);
         r = n->poke_fd < 0 ? -errno : start_thread(n);
@@ -358,6 +369,7 @@ int notifier_new(struct notifier **ret, struct kernel *k, const struct cgroup_la
 
 void notifier_free(struct notifier *n) {
         struct timespec until;
+        bool all = true;
 
         if (!n)
                 return;
@@ -368,7 +380,9 @@ void notifier_free(struct notifier *n) {
         if (n->running && pthread_timedjoin_np(n->thread, NULL, &until) != 0)
                 return; /* what it may still touch stays */
         for (size_t i = 0; i < n->n_kinds; i++)
-                n->kind[i].free(n->kind[i].self);
+                all &= n->kind[i].free(n->kind[i].self);
+        if (!all)
+                return;
         close_fd(&n->poke_fd);
         pthread_mutex_destroy(&n->lock);
         pthread_mutex_destroy(&n->notes.lock);

@@ -11,6 +11,7 @@
 #define PATH "/org/freedesktop/LowMemoryMonitor"
 #define RETRY_FIRST_NS NS_PER_SEC
 #define RETRY_MAX_NS (60 * NS_PER_SEC)
+#define MESSAGES_AT_ONCE 16
 
 struct notify_bus {
         struct notify_notes *notes;
@@ -59,13 +60,35 @@ static int on_name(sd_bus_message *m, void *userdata, sd_bus_error *error) {
         return 1;
 }
 
+/* It was in the queue for the name, or lost it to who is the real one. */
+static int on_owner(sd_bus_message *m, void *userdata, sd_bus_error *error) {
+        struct notify_bus *b = userdata;
+        const char *name;
+
+        if (sd_bus_message_read(m, "s", &name) < 0 || strcmp(name, NAME) != 0)
+                return 0;
+        b->owned = sd_bus_message_is_signal(m, NULL, "NameAcquired");
+        tell(b);
+        return 0;
+}
+
+static int match(struct notify_bus *b, const char *member) {
+        return sd_bus_match_signal_async(b->bus, NULL, "org.freedesktop.DBus", "/org/freedesktop/DBus",
+                                         "org.freedesktop.DBus", member, on_owner, NULL, b);
+}
+
 static void connect_bus(struct notify_bus *b, int64_t now_ns) {
         int r = sd_bus_open_system(&b->bus);
 
         if (r >= 0)
                 r = sd_bus_add_object_vtable(b->bus, NULL, PATH, NAME, vtable, b);
         if (r >= 0)
-                r = sd_bus_request_name_async(b->bus, NULL, NAME, 0, on_name, b);
+                r = match(b, "NameAcquired");
+        if (r >= 0)
+                r = match(b, "NameLost");
+        if (r >= 0)
+                r = sd_bus_request_name_async(b->bus, NULL, NAME, SD_BUS_NAME_ALLOW_REPLACEMENT | SD_BUS_NAME_QUEUE,
+                                              on_name, b);
         if (r < 0)
                 disconnect(b, now_ns);
 }
@@ -90,6 +113,7 @@ static int64_t bus_due_ns(void *self) {
 
         if (!b->bus)
                 return b->retry_ns;
+        /* What was read and not looked at yet shows as a timeout of 0. */
         if (sd_bus_get_timeout(b->bus, &usec) < 0 || usec > (uint64_t)INT64_MAX / NS_PER_US)
                 return INT64_MAX;
         return (int64_t)usec * NS_PER_US;
@@ -101,7 +125,7 @@ static void bus_handle(void *self, const struct pollfd *fds, size_t n, int64_t n
 
         if (!b->bus && now_ns >= b->retry_ns)
                 connect_bus(b, now_ns);
-        while (b->bus && (r = sd_bus_process(b->bus, NULL)) > 0)
+        for (int i = 0; i < MESSAGES_AT_ONCE && b->bus && (r = sd_bus_process(b->bus, NULL)) > 0; i++)
                 b->pause_ns = 0; /* it works */
         if (b->bus && r < 0)
                 disconnect(b, now_ns);
@@ -126,11 +150,12 @@ static bool bus_pending(void *self) {
 static void bus_end(void *self, struct notify_report *report, int64_t now_ns) {
 }
 
-static void bus_free(void *self) {
+static bool bus_free(void *self) {
         struct notify_bus *b = self;
 
         sd_bus_close_unref(b->bus);
         free(b);
+        return true;
 }
 
 int notify_bus_new(struct notify_kind *ret, struct notify_notes *notes) {

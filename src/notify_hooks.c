@@ -20,7 +20,7 @@
 struct hook {
         char name[108];
         int fd; /* −1: not connected */
-        bool asked, answered;
+        bool asked, answered, refused;
         size_t received;
         char head[64]; /* of its reply */
         struct notify_standing standing;
@@ -133,8 +133,12 @@ static void connect_to(struct notify_hooks *h, struct hook *hook) {
         text_char(&t, '/');
         text_str(&t, hook->name);
         hook->fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-        if (hook->fd >= 0 && connect(hook->fd, (struct sockaddr *)&address, sizeof(address)) < 0)
-                hang_up(hook); /* stale, or its queue is full */
+        if (hook->fd >= 0 && connect(hook->fd, (struct sockaddr *)&address, sizeof(address)) < 0) {
+                if (errno == EACCES && !hook->refused)
+                        say(h, LOG_WARNING, hook, " is another user's: it cannot be connected to");
+                hook->refused = errno == EACCES;
+                hang_up(hook); /* else stale, or its queue is full */
+        }
 }
 
 static void call(struct hook *hook, const char *message, size_t len) {
@@ -254,6 +258,10 @@ static void hooks_end(void *self, struct notify_report *report, int64_t now_ns) 
                 if (!hook->asked)
                         continue;
                 hook->asked = false;
+                if (!report) {
+                        hang_up(hook);
+                        continue;
+                }
                 report->asked++;
                 report->answered += hook->answered;
                 if (!hook->answered)
@@ -266,12 +274,13 @@ static void hooks_end(void *self, struct notify_report *report, int64_t now_ns) 
         }
 }
 
-static void hooks_free(void *self) {
+static bool hooks_free(void *self) {
         struct notify_hooks *h = self;
 
         for (size_t i = 0; i < h->n; i++)
                 hang_up(&h->hook[i]);
         free(h);
+        return true;
 }
 
 int notify_hooks_new(struct notify_kind *ret, const char *directory, struct notify_notes *notes) {

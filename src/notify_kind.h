@@ -65,7 +65,8 @@ struct notify_kind {
         void (*begin)(void *self, const struct notify_call *call, int64_t now_ns);
         void (*level)(void *self, int level, int64_t now_ns); /* as of the port; NULL: of no interest */
         bool (*pending)(void *self);                          /* somebody who was asked has not answered */
-        /* The round is over: measures, judges, adds to the report. */
+        /* The round is over: measures, judges, adds to the report. report NULL: nobody wants it any more, and
+         * a victim may have died for it: nothing is read, nobody is blamed. */
         void (*end)(void *self, struct notify_report *report, int64_t now_ns);
-        void (*free)(void *self);
+        bool (*free)(void *self); /* false: a thread of it hangs, all that it may still touch stays */
 };

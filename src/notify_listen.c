@@ -38,13 +38,18 @@ static bool somebody_listens(const struct sockaddr_un *address) {
 
 static int bind_socket(struct notify_listen *l) {
         struct sockaddr_un address = {.sun_family = AF_UNIX};
+        struct stat st;
         mode_t old;
         int r;
 
         memcpy(address.sun_path, l->path, sizeof(address.sun_path));
         if (somebody_listens(&address))
                 return -EADDRINUSE;
-        (void)unlink(l->path);
+        if (lstat(l->path, &st) == 0) {
+                if (!S_ISSOCK(st.st_mode))
+                        return -EEXIST;
+                (void)unlink(l->path);
+        }
         old = umask(0177); /* nobody gets in before it has its group */
         r = bind(l->fd, (struct sockaddr *)&address, sizeof(address)) < 0 ? -errno : 0;
         (void)umask(old);

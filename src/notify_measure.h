@@ -1,5 +1,5 @@
-/* What a process holds, on files that are opened once: its anonymous memory, or its cgroup's
- * usage. */
+/* What a process holds, on files that are opened once: its anonymous memory, in RAM and in swap
+ * (what the shortage itself swaps out was given by nobody), or its cgroup's usage. */
 #pragma once
 
 #include "cgroup.h"
@@ -7,12 +7,17 @@
 #define NOTIFY_CGROUP_MAX 512 /* of a cgroup's path */
 
 struct notify_measure {
-        int statm_fd, usage_fd; /* −1: not open. usage_fd ≥ 0: the cgroup counts */
+        int status_fd, usage_fd; /* −1: not open. usage_fd ≥ 0: the cgroup counts */
+        uint64_t identity;       /* equal where the same memory would be measured twice */
 };
 
-/* By its number: whoever asks knows that it is still that process. 0 or −errno, nothing open then. */
-int notify_measure_open(struct notify_measure *m, struct kernel *k, const struct cgroup_layout *layout, pid_t pid,
-                        bool cgroup);
+#define NOTIFY_MEASURE_NONE ((struct notify_measure){.status_fd = -1, .usage_fd = -1})
+
+/* By its number: whoever calls knows that it is that process. 0 or −errno, nothing open then. */
+int notify_measure_open(struct notify_measure *m, struct kernel *k, pid_t pid);
+/* Its cgroup counts from now on. 0; −ESRCH when the process has gone (its number may be another's);
+ * −errno. */
+int notify_measure_cgroup(struct notify_measure *m, struct kernel *k, const struct cgroup_layout *layout, pid_t pid);
 /* 0 when it cannot be read: who has gone has nothing. */
 uint64_t notify_measure_read(const struct notify_measure *m, struct kernel *k);
 void notify_measure_close(struct notify_measure *m, struct kernel *k);

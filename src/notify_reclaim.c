@@ -14,14 +14,16 @@
 #include <time.h>
 
 #define STEP_BYTES (16 * MIB)
+#define STEP_MIN_BYTES MIB /* less than a page is nothing to the kernel, and little not worth a call */
 #define INTERRUPT_SIGNAL SIGUSR1
 #define INTERRUPT_AGAIN_NS (10 * NS_PER_MS) /* the signal before may have come between two writes */
 #define STACK_BYTES (64 * KIB)
 
 struct target {
         char cgroup[NOTIFY_CGROUP_MAX];
-        int usage_fd, low_fd, reclaim_fd;
-        _Atomic int swappiness; /* −1 where the kernel does not take it */
+        int usage_fd, low_fd, min_fd, reclaim_fd;
+        int swappiness; /* −1: the kernel's */
+        _Atomic bool useless;
         uint64_t before_bytes;
         bool missed; /* it has been said that it is not there */
 };
@@ -41,8 +43,8 @@ struct notify_reclaim {
         pthread_cond_t work;
         bool wanted, stop;
         uint64_t need_bytes;
-        _Atomic bool busy, over; /* over: the round is */
-        _Atomic int64_t stall_ns, writing_since_ns;
+        _Atomic bool busy, over;            /* over: the round is */
+        int64_t stall_ns, writing_since_ns; /* with the lock */
 };
 
 static void say(struct notify_notes *notes, int priority, const char *cgroup, const char *what) {
@@ -72,9 +74,17 @@ static uint64_t read_low(struct kernel *k, int fd) {
         return read_bytes(k, fd);
 }
 
+/* Together, or a look in between would see the sum go back. */
+static void set_stall(struct notify_reclaim *r, int64_t more_ns, int64_t writing_since_ns) {
+        pthread_mutex_lock(&r->lock);
+        r->stall_ns += more_ns;
+        r->writing_since_ns = writing_since_ns;
+        pthread_mutex_unlock(&r->lock);
+}
+
 static int write_step(struct notify_reclaim *r, struct target *t, uint64_t bytes) {
         struct kernel *k = r->kernel;
-        int swappiness = atomic_load(&t->swappiness);
+        int swappiness = t->swappiness;
         char buf[64];
         int n = swappiness < 0
                         ? snprintf(buf, sizeof(buf), "%llu", (unsigned long long)bytes)
@@ -82,34 +92,37 @@ static int write_step(struct notify_reclaim *r, struct target *t, uint64_t bytes
         int64_t since_ns = k->monotonic_ns(k);
         ssize_t result;
 
-        atomic_store(&r->writing_since_ns, since_ns);
+        set_stall(r, 0, since_ns);
         result = k->write(k, t->reclaim_fd, buf, (size_t)n);
-        atomic_store(&r->writing_since_ns, 0);
-        atomic_fetch_add(&r->stall_ns, k->monotonic_ns(k) - since_ns);
+        set_stall(r, k->monotonic_ns(k) - since_ns, 0);
         return result < 0 ? (int)result : 0;
 }
 
 /* Until it has given that much, has no more to give, or the round is over. */
 static void reclaim_from(struct notify_reclaim *r, struct target *t, uint64_t need_bytes) {
-        if (t->reclaim_fd < 0)
+        if (t->reclaim_fd < 0 || t->useless)
                 return;
-        uint64_t start = read_bytes(r->kernel, t->usage_fd), now = start;
+        uint64_t start = read_bytes(r->kernel, t->usage_fd), now = start, before;
 
         while (!atomic_load(&r->over) && sub_floor(start, now) < need_bytes) {
-                uint64_t spare = sub_floor(now, read_low(r->kernel, t->low_fd));
-                uint64_t step = MIN_OF(MIN_OF(spare, STEP_BYTES), need_bytes - sub_floor(start, now));
+                /* The kernel itself does not protect a cgroup that is named, only those below it. */
+                uint64_t kept = MAX_OF(read_low(r->kernel, t->low_fd), read_low(r->kernel, t->min_fd));
+                uint64_t left = MAX_OF(need_bytes - sub_floor(start, now), STEP_MIN_BYTES);
+                uint64_t step = MIN_OF(MIN_OF(sub_floor(now, kept), STEP_BYTES), left);
                 int n;
 
-                if (step < MIN_OF(STEP_BYTES / 16, need_bytes))
+                if (step < STEP_MIN_BYTES)
                         return;
                 n = write_step(r, t, step);
-                if (n == -EINVAL && atomic_load(&t->swappiness) >= 0) {
-                        atomic_store(&t->swappiness, -1);
-                        say(r->notes, LOG_NOTICE, t->cgroup, ": this kernel takes no swappiness= there");
-                        continue;
+                if (n == -EINVAL && t->swappiness >= 0) { /* without it the kernel might take what was excluded */
+                        say(r->notes, LOG_WARNING, t->cgroup, ": this kernel takes no swappiness= there: left alone");
+                        t->useless = true;
+                        return;
                 }
+                before = now;
                 now = read_bytes(r->kernel, t->usage_fd);
-                if (n < 0) /* EAGAIN: not all of it could be had; EINTR: the round is over */
+                if (n < 0 ||
+                    now >= before) /* EAGAIN: not all of it could be had; EINTR: the round is over; nothing came */
                         return;
         }
 }
@@ -162,7 +175,7 @@ static int open_file(struct notify_reclaim *r, const char *cgroup, const char *n
 }
 
 static void close_target(struct kernel *k, struct target *t) {
-        int *fd[] = {&t->usage_fd, &t->low_fd, &t->reclaim_fd};
+        int *fd[] = {&t->usage_fd, &t->low_fd, &t->min_fd, &t->reclaim_fd};
 
         for (size_t i = 0; i < ELEMENTS(fd); i++)
                 if (*fd[i] >= 0)
@@ -171,14 +184,19 @@ static void close_target(struct kernel *k, struct target *t) {
 
 /* A service may start long after the daemon, and end: its cgroup is opened when memory is short. */
 static void open_target(struct notify_reclaim *r, struct target *t) {
+        uint64_t bytes;
         int error;
 
-        if (t->reclaim_fd >= 0)
+        if (t->reclaim_fd >= 0 && cgroup_usage_read(r->kernel, t->usage_fd, &bytes) == 0)
                 return;
+        close_target(r->kernel, t); /* a service that was restarted has a new one under the old name */
         t->usage_fd = open_file(r, t->cgroup, "memory.current", O_RDONLY);
         t->low_fd = open_file(r, t->cgroup, "memory.low", O_RDONLY);
+        t->min_fd = open_file(r, t->cgroup, "memory.min", O_RDONLY);
         t->reclaim_fd = open_file(r, t->cgroup, "memory.reclaim", O_WRONLY);
-        error = t->usage_fd < 0 ? t->usage_fd : t->reclaim_fd < 0 ? t->reclaim_fd : MIN_OF(t->low_fd, 0);
+        error = t->usage_fd < 0     ? t->usage_fd
+                : t->reclaim_fd < 0 ? t->reclaim_fd
+                                    : MIN_OF(MIN_OF(t->low_fd, t->min_fd), 0);
         if (error == 0) {
                 t->missed = false;
                 return;
@@ -272,7 +290,7 @@ static void reclaim_end(void *self, struct notify_report *report, int64_t now_ns
         atomic_store(&r->over, true);
         if (atomic_load(&r->busy))
                 (void)pthread_kill(r->thread, INTERRUPT_SIGNAL);
-        for (size_t i = 0; i < r->n; i++) {
+        for (size_t i = 0; i < r->n && report; i++) {
                 if (r->target[i].reclaim_fd < 0)
                         continue;
                 report->freed_bytes +=
@@ -284,12 +302,15 @@ static void reclaim_end(void *self, struct notify_report *report, int64_t now_ns
 
 int64_t notify_reclaim_stall_ns(void *self, int64_t now_ns) {
         struct notify_reclaim *r = self;
-        int64_t since_ns = atomic_load(&r->writing_since_ns);
+        int64_t stall_ns;
 
-        return atomic_load(&r->stall_ns) + (since_ns > 0 ? MAX_OF(now_ns - since_ns, 0) : 0);
+        pthread_mutex_lock(&r->lock);
+        stall_ns = r->stall_ns + (r->writing_since_ns > 0 ? MAX_OF(now_ns - r->writing_since_ns, 0) : 0);
+        pthread_mutex_unlock(&r->lock);
+        return stall_ns;
 }
 
-static void reclaim_free(void *self) {
+static bool reclaim_free(void *self) {
         struct notify_reclaim *r = self;
         struct timespec until;
 
@@ -303,7 +324,7 @@ static void reclaim_free(void *self) {
                 clock_gettime(CLOCK_REALTIME, &until);
                 until.tv_sec += 1;
                 if (pthread_timedjoin_np(r->thread, NULL, &until) != 0)
-                        return; /* what it may still touch stays */
+                        return false; /* what it may still touch stays */
         }
         for (size_t i = 0; i < r->n; i++)
                 close_target(r->kernel, &r->target[i]);
@@ -311,6 +332,7 @@ static void reclaim_free(void *self) {
         pthread_mutex_destroy(&r->lock);
         pthread_cond_destroy(&r->work);
         free(r);
+        return true;
 }
 
 /* ---- start ---- */
@@ -353,8 +375,8 @@ int notify_reclaim_new(struct notify_kind *ret, struct kernel *k, const struct c
                 if (strlen(target[i].cgroup) >= sizeof(t->cgroup))
                         continue;
                 memcpy(t->cgroup, target[i].cgroup, strlen(target[i].cgroup) + 1);
-                atomic_init(&t->swappiness, target[i].swappiness);
-                t->usage_fd = t->low_fd = t->reclaim_fd = -1;
+                t->swappiness = target[i].swappiness;
+                t->usage_fd = t->low_fd = t->min_fd = t->reclaim_fd = -1;
                 r->n++;
         }
         if (layout->memory_v1)

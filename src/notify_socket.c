@@ -17,7 +17,18 @@
 #define MESSAGES_AT_ONCE 8         /* of one, before the others have their turn */
 #define FLOOD_MESSAGES 64          /* more in FLOOD_NS, and it goes */
 #define FLOOD_NS NS_PER_SEC
-#define REFUSALS_SAID_EVERY_NS (60 * NS_PER_SEC)
+#define SAID_MOST 8 /* joins and refusals, in SAID_NS */
+#define SAID_NS (60 * NS_PER_SEC)
+#define FOR_ROOT 16      /* places that others do not get */
+#define ACCEPTED_MOST 64 /* in ACCEPTED_NS: who connects all the time must not keep us busy */
+#define ACCEPTED_NS (100 * NS_PER_MS)
+#define ACCEPT_AGAIN_NS NS_PER_SEC
+#define OFFENDERS 64 /* remembered when they leave */
+
+struct rate {
+        int64_t since_ns;
+        unsigned n;
+};
 
 struct subscriber {
         int fd; /* −1: free */
@@ -26,11 +37,16 @@ struct subscriber {
         uid_t uid;
         char comm[32]; /* escaped */
         int64_t since_ns;
-        bool subscribed, asked, answered;
+        bool subscribed, asked, answered, counted;
         uint64_t claimed_bytes, before_bytes, after_bytes;
         struct notify_standing standing;
-        int64_t flood_since_ns;
-        unsigned messages;
+        struct rate messages;
+};
+
+/* Who left with strikes: they are waiting for it when it comes back. */
+struct offender {
+        pid_t pid;
+        struct notify_standing standing;
 };
 
 struct notify_socket {
@@ -39,12 +55,22 @@ struct notify_socket {
         struct notify_notes *notes;
         struct notify_listen listen;
         uint64_t round; /* 0: none */
-        int64_t refusal_said_ns;
-        size_t end; /* subscribers from here on are free */
+        struct rate said, accepted;
+        int64_t closed_until_ns; /* nobody is accepted before */
+        struct offender offender[OFFENDERS];
+        size_t n_offenders; /* ever: the oldest makes room */
+        size_t end;         /* subscribers from here on are free */
         size_t n_polled;
         uint16_t polled[NOTIFY_SUBSCRIBERS];
         struct subscriber subscriber[NOTIFY_SUBSCRIBERS];
 };
+
+/* False when there were more than most in the last while. */
+static bool rate_allows(struct rate *r, unsigned most, int64_t per_ns, int64_t now_ns) {
+        if (now_ns - r->since_ns >= per_ns)
+                *r = (struct rate){.since_ns = now_ns};
+        return r->n++ < most;
+}
 
 /* ---- saying ---- */
 
@@ -63,11 +89,36 @@ static void say(struct notify_socket *s, int priority, const struct subscriber *
         notify_note(s->notes, priority, buf);
 }
 
+/* What everybody with the right to connect can make us say is limited. */
+static void say_seldom(struct notify_socket *s, int priority, const struct subscriber *who, const char *what,
+                       int64_t now_ns) {
+        if (rate_allows(&s->said, SAID_MOST, SAID_NS, now_ns))
+                say(s, priority, who, what);
+}
+
 /* ---- joining and leaving ---- */
+
+static void remember(struct notify_socket *s, const struct subscriber *u) {
+        if (u->standing.strikes > 0 || u->standing.out_until_ns > 0)
+                s->offender[s->n_offenders++ % OFFENDERS] = (struct offender){u->pid, u->standing};
+}
+
+static struct notify_standing recall(struct notify_socket *s, pid_t pid) {
+        struct notify_standing standing = {0};
+
+        for (size_t i = 0; i < OFFENDERS; i++)
+                if (s->offender[i].pid == pid) {
+                        standing = s->offender[i].standing;
+                        s->offender[i].pid = 0;
+                }
+        return standing;
+}
 
 static void forget(struct notify_socket *s, struct subscriber *u) {
         close_fd(&u->fd);
         notify_measure_close(&u->measure, s->kernel);
+        remember(s, u);
+        u->standing = (struct notify_standing){0};
         while (s->end > 0 && s->subscriber[s->end - 1].fd < 0)
                 s->end--;
 }
@@ -92,10 +143,7 @@ static bool tell(const struct subscriber *u, struct oomreapd_message m) {
 
 static void refuse(struct notify_socket *s, struct subscriber *u, int error, const char *why, int64_t now_ns) {
         (void)tell(u, (struct oomreapd_message){.type = OOMREAPD_REFUSED, .bytes = (uint64_t)error});
-        if (s->refusal_said_ns == 0 || now_ns - s->refusal_said_ns >= REFUSALS_SAID_EVERY_NS) {
-                s->refusal_said_ns = now_ns;
-                say(s, LOG_NOTICE, u, why);
-        }
+        say_seldom(s, LOG_NOTICE, u, why, now_ns);
         hang_up(s, u);
 }
 
@@ -104,6 +152,14 @@ static size_t count_of(const struct notify_socket *s, uid_t uid) {
 
         for (size_t i = 0; i < s->end; i++)
                 n += s->subscriber[i].fd >= 0 && s->subscriber[i].uid == uid;
+        return n;
+}
+
+static size_t count_all(const struct notify_socket *s) {
+        size_t n = 0;
+
+        for (size_t i = 0; i < s->end; i++)
+                n += s->subscriber[i].fd >= 0;
         return n;
 }
 
@@ -126,58 +182,60 @@ static void read_comm(struct notify_socket *s, struct subscriber *u) {
         text_escaped(&t, buf, (size_t)MAX_OF(n, 0));
 }
 
+/* Its files are opened now, when the number is surely still that of who connected. */
+static void take_in(struct notify_socket *s, struct subscriber *u, int fd, const struct ucred *peer, int trust,
+                    int64_t now_ns) {
+        *u = (struct subscriber){
+                .fd = fd, .measure = NOTIFY_MEASURE_NONE, .pid = peer->pid, .uid = peer->uid, .since_ns = now_ns};
+        read_comm(s, u);
+        if (trust == -ESRCH)
+                refuse(s, u, ESRCH, "was refused: it is of another pid namespace", now_ns);
+        else if (trust == -EACCES)
+                refuse(s, u, EACCES, "was refused: it is not of the group", now_ns);
+        else if (peer->uid != 0 && (count_of(s, peer->uid) > PER_USER || count_all(s) + FOR_ROOT > NOTIFY_SUBSCRIBERS))
+                refuse(s, u, EUSERS, "was refused: there are too many, of its user or in all", now_ns);
+        else if (notify_measure_open(&u->measure, s->kernel, peer->pid) < 0)
+                refuse(s, u, ENOENT, "was refused: what it holds cannot be measured", now_ns);
+        else
+                u->standing = recall(s, u->pid);
+}
+
 static bool welcome(struct notify_socket *s, int64_t now_ns) {
-        int fd = accept4(s->listen.fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC), r;
+        int fd = accept4(s->listen.fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC), trust;
         struct ucred peer = {0};
         struct subscriber *u;
 
-        if (fd < 0)
+        if (fd < 0) {
+                if (errno != EAGAIN && errno != ECONNABORTED && errno != EINTR)
+                        s->closed_until_ns = now_ns + ACCEPT_AGAIN_NS; /* no files, no memory */
                 return false;
-        u = free_place(s);
-        r = notify_listen_peer(&s->listen, fd, &peer);
-        if (!u || (r < 0 && r != -ESRCH && r != -EACCES)) {
-                close_fd(&fd);
-                return true;
         }
-        *u = (struct subscriber){.fd = fd,
-                                 .measure = {.statm_fd = -1, .usage_fd = -1},
-                                 .pid = peer.pid,
-                                 .uid = peer.uid,
-                                 .since_ns = now_ns,
-                                 .flood_since_ns = now_ns};
-        read_comm(s, u);
-        if (r == -ESRCH)
-                refuse(s, u, ESRCH, "was refused: it is of another pid namespace", now_ns);
-        else if (r == -EACCES)
-                refuse(s, u, EACCES, "was refused: it is not of the group", now_ns);
-        else if (peer.uid != 0 && count_of(s, peer.uid) > PER_USER)
-                refuse(s, u, EUSERS, "was refused: its user has too many already", now_ns);
-        return true;
+        u = free_place(s);
+        trust = notify_listen_peer(&s->listen, fd, &peer);
+        if (!u || (trust < 0 && trust != -ESRCH && trust != -EACCES))
+                close_fd(&fd);
+        else
+                take_in(s, u, fd, &peer, trust, now_ns);
+        if (rate_allows(&s->accepted, ACCEPTED_MOST, ACCEPTED_NS, now_ns))
+                return true;
+        s->closed_until_ns = s->accepted.since_ns + ACCEPTED_NS;
+        return false;
 }
 
-/* By now the process may have gone and its number be another's: then its end of the socket is
- * closed, and the next look at it forgets it. */
 static void subscribe(struct notify_socket *s, struct subscriber *u, const struct oomreapd_message *m, int64_t now_ns) {
         if (u->subscribed)
                 return;
-        if (notify_measure_open(&u->measure, s->kernel, s->layout, u->pid, m->flags & OOMREAPD_MEASURE_CGROUP) < 0) {
-                refuse(s, u, ENOENT, "was refused: what it holds cannot be measured", now_ns);
+        if ((m->flags & OOMREAPD_MEASURE_CGROUP) &&
+            notify_measure_cgroup(&u->measure, s->kernel, s->layout, u->pid) < 0) {
+                refuse(s, u, ENOENT, "was refused: its cgroup's memory cannot be measured", now_ns);
                 return;
         }
         u->subscribed = true;
         (void)tell(u, (struct oomreapd_message){.type = OOMREAPD_WELCOME});
-        say(s, LOG_INFO, u, "has subscribed");
+        say_seldom(s, LOG_INFO, u, "has subscribed", now_ns);
 }
 
 /* ---- messages ---- */
-
-static bool floods(struct subscriber *u, int64_t now_ns) {
-        if (now_ns - u->flood_since_ns >= FLOOD_NS) {
-                u->flood_since_ns = now_ns;
-                u->messages = 0;
-        }
-        return ++u->messages > FLOOD_MESSAGES;
-}
 
 static void hear(struct notify_socket *s, struct subscriber *u, const struct oomreapd_message *m, int64_t now_ns) {
         if (m->type == OOMREAPD_SUBSCRIBE)
@@ -200,7 +258,7 @@ static void listen_to(struct notify_socket *s, struct subscriber *u, int64_t now
                         hang_up(s, u);
                         return;
                 }
-                if (floods(u, now_ns))
+                if (!rate_allows(&u->messages, FLOOD_MESSAGES, FLOOD_NS, now_ns))
                         refuse(s, u, ENOBUFS, "was cut off: it sends too much", now_ns);
                 else if (n != (ssize_t)sizeof(m) || m.version != OOMREAPD_NOTIFY_VERSION)
                         refuse(s, u, EPROTO, "was cut off: it does not speak version 1", now_ns);
@@ -228,7 +286,7 @@ static size_t socket_poll_fds(void *self, struct pollfd *fds, size_t cap) {
         s->n_polled = 0;
         if (cap == 0)
                 return 0;
-        fds[n++] = (struct pollfd){.fd = s->listen.fd, .events = POLLIN};
+        fds[n++] = (struct pollfd){.fd = s->closed_until_ns > 0 ? -1 : s->listen.fd, .events = POLLIN};
         for (size_t i = 0; i < s->end && n < cap; i++) {
                 if (s->subscriber[i].fd < 0)
                         continue;
@@ -249,6 +307,8 @@ static void socket_handle(void *self, const struct pollfd *fds, size_t n, int64_
                 else if (u->fd >= 0 && !u->subscribed && now_ns - u->since_ns >= HELLO_NS)
                         refuse(s, u, ETIMEDOUT, "was cut off: it did not subscribe", now_ns);
         }
+        if (s->closed_until_ns > 0 && now_ns >= s->closed_until_ns)
+                s->closed_until_ns = 0;
         if (n > 0 && fds[0].revents)
                 for (int i = 0; i < MESSAGES_AT_ONCE && welcome(s, now_ns); i++)
                         ;
@@ -256,7 +316,7 @@ static void socket_handle(void *self, const struct pollfd *fds, size_t n, int64_
 
 static int64_t socket_due_ns(void *self) {
         struct notify_socket *s = self;
-        int64_t due_ns = INT64_MAX;
+        int64_t due_ns = s->closed_until_ns > 0 ? s->closed_until_ns : INT64_MAX;
 
         for (size_t i = 0; i < s->end; i++)
                 if (s->subscriber[i].fd >= 0 && !s->subscriber[i].subscribed)
@@ -316,38 +376,59 @@ static void judge(struct notify_socket *s, struct subscriber *u, uint64_t given,
                 say(s, LOG_NOTICE, u, what);
 }
 
+/* Of several who are measured on the same memory one has given what is gone. */
+static bool counted_before(const struct notify_socket *s, size_t index) {
+        for (size_t i = 0; i < index; i++)
+                if (s->subscriber[i].counted &&
+                    s->subscriber[i].measure.identity == s->subscriber[index].measure.identity)
+                        return true;
+        return false;
+}
+
+static void settle(struct notify_socket *s, size_t index, struct notify_report *report, int64_t now_ns) {
+        struct subscriber *u = &s->subscriber[index];
+        uint64_t given =
+                sub_floor(u->before_bytes, u->answered ? u->after_bytes : notify_measure_read(&u->measure, s->kernel));
+
+        report->asked++;
+        report->answered += u->answered;
+        report->claimed_bytes += MIN_OF(u->claimed_bytes, GIB << 10);
+        report->freed_bytes += counted_before(s, index) ? 0 : given;
+        report->short_of_word += notify_conduct_of(u->answered, u->claimed_bytes, given) == NOTIFY_SHORT;
+        u->counted = true;
+        if (u->fd >= 0)
+                judge(s, u, given, now_ns);
+        else if (!u->answered) /* it hung up instead; if it is no more, nobody will ask for its strikes */
+                (void)notify_standing_judge(&u->standing, NOTIFY_LATE, now_ns);
+}
+
 static void socket_end(void *self, struct notify_report *report, int64_t now_ns) {
         struct notify_socket *s = self;
 
+        for (size_t i = 0; i < s->end; i++)
+                s->subscriber[i].counted = false;
+        for (size_t i = 0; i < s->end && report; i++)
+                if (s->subscriber[i].asked)
+                        settle(s, i, report, now_ns);
         for (size_t i = s->end; i-- > 0;) {
                 struct subscriber *u = &s->subscriber[i];
-                uint64_t given;
+                bool gone = u->asked && u->fd < 0;
 
-                if (!u->asked)
-                        continue;
                 u->asked = false;
-                given = sub_floor(u->before_bytes,
-                                  u->answered ? u->after_bytes : notify_measure_read(&u->measure, s->kernel));
-                report->asked++;
-                report->answered += u->answered;
-                report->claimed_bytes += MIN_OF(u->claimed_bytes, GIB << 10);
-                report->freed_bytes += given;
-                report->short_of_word += notify_conduct_of(u->answered, u->claimed_bytes, given) == NOTIFY_SHORT;
-                if (u->fd >= 0)
-                        judge(s, u, given, now_ns);
-                else
+                if (gone)
                         forget(s, u);
         }
         s->round = 0;
 }
 
-static void socket_free(void *self) {
+static bool socket_free(void *self) {
         struct notify_socket *s = self;
 
         for (size_t i = 0; i < NOTIFY_SUBSCRIBERS; i++)
                 forget(s, &s->subscriber[i]);
         notify_listen_close(&s->listen);
         free(s);
+        return true;
 }
 
 /* ---- start ---- */
@@ -372,7 +453,7 @@ int notify_socket_new(struct notify_kind *ret, struct kernel *k, const struct cg
         s->layout = layout;
         s->notes = notes;
         for (size_t i = 0; i < NOTIFY_SUBSCRIBERS; i++)
-                s->subscriber[i] = (struct subscriber){.fd = -1, .measure = {.statm_fd = -1, .usage_fd = -1}};
+                s->subscriber[i] = (struct subscriber){.fd = -1, .measure = NOTIFY_MEASURE_NONE};
         r = notify_listen_open(&s->listen, path, group);
         if (r < 0) {
                 say_start(notes, path,

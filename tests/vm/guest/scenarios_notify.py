@@ -64,7 +64,7 @@ def cache_kept(w):
 
 
 @scenario("reclaim", sets=("all",), nobody=True, oomreapd_only=True, timeout=90,
-          conf=(f"Notify.Reclaim=/system.slice/load.service/{IDLE} swappiness=200",))
+          conf=(f"Notify.Reclaim=/system.slice/load.service/{IDLE}",))
 def reclaim(w):
     """Memory that nobody uses is taken from a cgroup that the administrator has named.
 
