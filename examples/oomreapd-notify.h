@@ -8,9 +8,10 @@
  * same round. Who has nothing to give answers FREED with 0 bytes at once: that is no shame, and
  * who does not answer is waited for. After budget_ms nobody listens any more.
  *
- * What was given is measured, not believed: on the anonymous memory that is resident in the
- * process that connected, or, with OOMREAPD_MEASURE_CGROUP, on its cgroup's usage. Who says too
- * much, or is late, three times in a row, is not asked for five minutes.
+ * What was given is measured, not believed: on the anonymous memory, in RAM and swap, of the
+ * process that connected (so connect after daemonizing), or, with OOMREAPD_MEASURE_CGROUP, on its
+ * cgroup's usage. Who says too much, or is late, three times in a row, is not asked for five
+ * minutes. When the connection ends the daemon has: connect again.
  *
  * Each message is one packet of this struct, in the byte order of the machine. Unknown types
  * are to be ignored. */

@@ -269,7 +269,7 @@ class TestPlan(unittest.TestCase):
         return vm_run.plan(arguments, chosen)
 
     def scenario(self, memory=1024, image="base", only=False):
-        return SimpleNamespace(memory=memory, image=image, oomreapd_only=only, timeout=30)
+        return SimpleNamespace(conf=(), memory=memory, image=image, oomreapd_only=only, timeout=30)
 
     def test_another_memory_size_is_another_boot(self):
         boots = self.plan({"a": self.scenario(), "b": self.scenario(memory=512),
