@@ -80,6 +80,7 @@ def reclaim(w):
     w.sleep(5)
     after = int(read(f"{LOAD}/{IDLE}/memory.current"))
     w.note(f"the idle cgroup: {before >> 20} MiB before, {after >> 20} MiB after")
+    w.expect(len(asked(w)) >= 1, "there was a round")
     w.expect(before - after > 16 << 20, "it was reclaimed from")
     w.expect(idle.alive(), "it is alive")
     tell(w)
