@@ -2,15 +2,11 @@
  * messages, all hostile until their sender's credentials are known, and afterwards trusted with
  * nothing but a number that is checked. Out: a message to each when a round begins, and what
  * each was seen to have given. Never here: a send that blocks, an unbounded read. */
-#include "notify_socket.h"
+#include "notify_internal.h"
 
 #include <string.h>
 #include <sys/socket.h>
 #include <syslog.h>
-
-#include "../examples/oomreapd-notify.h"
-#include "notify_listen.h"
-#include "notify_measure.h"
 
 #define PER_USER 64                /* root is not limited */
 #define HELLO_NS (10 * NS_PER_SEC) /* by then it has subscribed, or it goes */
@@ -23,47 +19,7 @@
 #define ACCEPTED_MOST 64 /* in ACCEPTED_NS: who connects all the time must not keep us busy */
 #define ACCEPTED_NS (100 * NS_PER_MS)
 #define ACCEPT_AGAIN_NS NS_PER_SEC
-#define OFFENDERS 64 /* remembered when they leave */
-
-struct rate {
-        int64_t since_ns;
-        unsigned n;
-};
-
-struct subscriber {
-        int fd; /* −1: free */
-        struct notify_measure measure;
-        pid_t pid;
-        uid_t uid;
-        char comm[32]; /* escaped */
-        int64_t since_ns;
-        bool subscribed, asked, answered, counted;
-        uint64_t claimed_bytes, before_bytes, after_bytes;
-        struct notify_standing standing;
-        struct rate messages;
-};
-
-/* Who left with strikes: they are waiting for it when it comes back. */
-struct offender {
-        pid_t pid;
-        struct notify_standing standing;
-};
-
-struct notify_socket {
-        struct kernel *kernel;
-        const struct cgroup_layout *layout;
-        struct notify_notes *notes;
-        struct notify_listen listen;
-        uint64_t round; /* 0: none */
-        struct rate said, accepted;
-        int64_t closed_until_ns; /* nobody is accepted before */
-        struct offender offender[OFFENDERS];
-        size_t n_offenders; /* ever: the oldest makes room */
-        size_t end;         /* subscribers from here on are free */
-        size_t n_polled;
-        uint16_t polled[NOTIFY_SUBSCRIBERS];
-        struct subscriber subscriber[NOTIFY_SUBSCRIBERS];
-};
+#define NOTIFY_OFFENDERS 64 /* remembered when they leave */
 
 /* False when there were more than most in the last while. */
 static bool rate_allows(struct rate *r, unsigned most, int64_t per_ns, int64_t now_ns) {
@@ -74,7 +30,7 @@ static bool rate_allows(struct rate *r, unsigned most, int64_t per_ns, int64_t n
 
 /* ---- saying ---- */
 
-static void say(struct notify_socket *s, int priority, const struct subscriber *who, const char *what) {
+void subscriber_say(struct notify_socket *s, int priority, const struct subscriber *who, const char *what) {
         char buf[NOTIFY_NOTE_MAX];
         struct text t = text_on(buf, sizeof(buf));
 
@@ -93,20 +49,20 @@ static void say(struct notify_socket *s, int priority, const struct subscriber *
 static void say_seldom(struct notify_socket *s, int priority, const struct subscriber *who, const char *what,
                        int64_t now_ns) {
         if (rate_allows(&s->said, SAID_MOST, SAID_NS, now_ns))
-                say(s, priority, who, what);
+                subscriber_say(s, priority, who, what);
 }
 
 /* ---- joining and leaving ---- */
 
 static void remember(struct notify_socket *s, const struct subscriber *u) {
         if (u->standing.strikes > 0 || u->standing.out_until_ns > 0)
-                s->offender[s->n_offenders++ % OFFENDERS] = (struct offender){u->pid, u->standing};
+                s->offender[s->n_offenders++ % NOTIFY_OFFENDERS] = (struct offender){u->pid, u->standing};
 }
 
 static struct notify_standing recall(struct notify_socket *s, pid_t pid) {
         struct notify_standing standing = {0};
 
-        for (size_t i = 0; i < OFFENDERS; i++)
+        for (size_t i = 0; i < NOTIFY_OFFENDERS; i++)
                 if (s->offender[i].pid == pid) {
                         standing = s->offender[i].standing;
                         s->offender[i].pid = 0;
@@ -114,7 +70,7 @@ static struct notify_standing recall(struct notify_socket *s, pid_t pid) {
         return standing;
 }
 
-static void forget(struct notify_socket *s, struct subscriber *u) {
+void subscriber_forget(struct notify_socket *s, struct subscriber *u) {
         close_fd(&u->fd);
         notify_measure_close(&u->measure, s->kernel);
         remember(s, u);
@@ -133,16 +89,16 @@ static void hang_up(struct notify_socket *s, struct subscriber *u) {
         if (u->asked)
                 close_fd(&u->fd);
         else
-                forget(s, u);
+                subscriber_forget(s, u);
 }
 
-static bool tell(const struct subscriber *u, struct oomreapd_message m) {
+bool subscriber_tell(const struct subscriber *u, struct oomreapd_message m) {
         m.version = OOMREAPD_NOTIFY_VERSION;
         return send(u->fd, &m, sizeof(m), MSG_DONTWAIT | MSG_NOSIGNAL) == (ssize_t)sizeof(m);
 }
 
 static void refuse(struct notify_socket *s, struct subscriber *u, int error, const char *why, int64_t now_ns) {
-        (void)tell(u, (struct oomreapd_message){.type = OOMREAPD_REFUSED, .bytes = (uint64_t)error});
+        (void)subscriber_tell(u, (struct oomreapd_message){.type = OOMREAPD_REFUSED, .bytes = (uint64_t)error});
         say_seldom(s, LOG_NOTICE, u, why, now_ns);
         hang_up(s, u);
 }
@@ -231,7 +187,7 @@ static void subscribe(struct notify_socket *s, struct subscriber *u, const struc
                 return;
         }
         u->subscribed = true;
-        (void)tell(u, (struct oomreapd_message){.type = OOMREAPD_WELCOME});
+        (void)subscriber_tell(u, (struct oomreapd_message){.type = OOMREAPD_WELCOME});
         say_seldom(s, LOG_INFO, u, "has subscribed", now_ns);
 }
 
@@ -324,108 +280,11 @@ static int64_t socket_due_ns(void *self) {
         return due_ns;
 }
 
-static void socket_begin(void *self, const struct notify_call *call, int64_t now_ns) {
-        struct notify_socket *s = self;
-        struct oomreapd_message m = {
-                .type = OOMREAPD_FREE,
-                .stage = call->stage == NOTIFY_AT_WARN ? OOMREAPD_STAGE_WARN : OOMREAPD_STAGE_KILL,
-                .budget_ms = (uint32_t)(call->budget_ns / NS_PER_MS),
-                .round = call->round,
-                .bytes = call->need_bytes,
-        };
-
-        s->round = call->round;
-        for (size_t i = 0; i < s->end; i++) {
-                struct subscriber *u = &s->subscriber[i];
-
-                u->asked = u->fd >= 0 && u->subscribed && !notify_left_out(&u->standing, now_ns);
-                u->answered = false;
-                u->claimed_bytes = u->after_bytes = 0;
-                if (!u->asked)
-                        continue;
-                u->before_bytes = notify_measure_read(&u->measure, s->kernel);
-                (void)tell(u, m); /* whose queue is full is late */
-        }
-}
-
-static bool socket_pending(void *self) {
-        struct notify_socket *s = self;
-
-        for (size_t i = 0; i < s->end; i++)
-                if (s->subscriber[i].asked && !s->subscriber[i].answered && s->subscriber[i].fd >= 0)
-                        return true;
-        return false;
-}
-
-static void judge(struct notify_socket *s, struct subscriber *u, uint64_t given, int64_t now_ns) {
-        enum notify_conduct c = notify_conduct_of(u->answered, u->claimed_bytes, given);
-        char what[NOTIFY_NOTE_MAX];
-        struct text t = text_on(what, sizeof(what));
-
-        if (c == NOTIFY_LATE)
-                text_str(&t, "did not answer in time");
-        if (c == NOTIFY_SHORT) {
-                text_str(&t, "said that it gave ");
-                text_size(&t, u->claimed_bytes);
-                text_str(&t, " back, and gave ");
-                text_size(&t, given);
-        }
-        if (notify_standing_judge(&u->standing, c, now_ns))
-                text_str(&t, ", for the third time in a row: it is not asked for five minutes");
-        if (c != NOTIFY_KEPT)
-                say(s, LOG_NOTICE, u, what);
-}
-
-/* Of several who are measured on the same memory one has given what is gone. */
-static bool counted_before(const struct notify_socket *s, size_t index) {
-        for (size_t i = 0; i < index; i++)
-                if (s->subscriber[i].counted &&
-                    s->subscriber[i].measure.identity == s->subscriber[index].measure.identity)
-                        return true;
-        return false;
-}
-
-static void settle(struct notify_socket *s, size_t index, struct notify_report *report, int64_t now_ns) {
-        struct subscriber *u = &s->subscriber[index];
-        uint64_t given =
-                sub_floor(u->before_bytes, u->answered ? u->after_bytes : notify_measure_read(&u->measure, s->kernel));
-
-        report->asked++;
-        report->answered += u->answered;
-        report->claimed_bytes += MIN_OF(u->claimed_bytes, GIB << 10);
-        report->freed_bytes += counted_before(s, index) ? 0 : given;
-        report->short_of_word += notify_conduct_of(u->answered, u->claimed_bytes, given) == NOTIFY_SHORT;
-        u->counted = true;
-        if (u->fd >= 0)
-                judge(s, u, given, now_ns);
-        else if (!u->answered) /* it hung up instead; if it is no more, nobody will ask for its strikes */
-                (void)notify_standing_judge(&u->standing, NOTIFY_LATE, now_ns);
-}
-
-static void socket_end(void *self, struct notify_report *report, int64_t now_ns) {
-        struct notify_socket *s = self;
-
-        for (size_t i = 0; i < s->end; i++)
-                s->subscriber[i].counted = false;
-        for (size_t i = 0; i < s->end && report; i++)
-                if (s->subscriber[i].asked)
-                        settle(s, i, report, now_ns);
-        for (size_t i = s->end; i-- > 0;) {
-                struct subscriber *u = &s->subscriber[i];
-                bool gone = u->asked && u->fd < 0;
-
-                u->asked = false;
-                if (gone)
-                        forget(s, u);
-        }
-        s->round = 0;
-}
-
 static bool socket_free(void *self) {
         struct notify_socket *s = self;
 
         for (size_t i = 0; i < NOTIFY_SUBSCRIBERS; i++)
-                forget(s, &s->subscriber[i]);
+                subscriber_forget(s, &s->subscriber[i]);
         notify_listen_close(&s->listen);
         free(s);
         return true;
@@ -472,9 +331,9 @@ int notify_socket_new(struct notify_kind *ret, struct kernel *k, const struct cg
                                     .poll_fds = socket_poll_fds,
                                     .handle = socket_handle,
                                     .due_ns = socket_due_ns,
-                                    .begin = socket_begin,
-                                    .pending = socket_pending,
-                                    .end = socket_end,
+                                    .begin = subscribers_begin,
+                                    .pending = subscribers_pending,
+                                    .end = subscribers_end,
                                     .free = socket_free};
         return 0;
 }

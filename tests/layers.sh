@@ -45,12 +45,13 @@ BEGIN {
         layer["base.h"] = layer["held_memory.h"] = "base"
         layer["version.h"] = "base" # generated
         layer["mm_internal.h"] = "sense"
-        layer["kill_internal.h"] = layer["notify_kind.h"] = "act"
+        layer["kill_internal.h"] = layer["notify_kind.h"] = layer["notify_internal.h"] = "act"
         layer["../examples/oomreapd-notify.h"] = "base" # what others copy
         layer["rank_internal.h"] = layer["features_internal.h"] = "edge"
 
         only["mm_internal.h"] = "mm_*"
         only["kill_internal.h"] = "kill_*"
+        only["notify_internal.h"] = "notify_socket.c notify_subscribers.c"
         only["rank_internal.h"] = "rank_*"
         only["features_internal.h"] = "kernel_features.c features_peers.c rehearsal.c"
         only["daemon_say.h"] = "daemon*"

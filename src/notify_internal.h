@@ -1,0 +1,61 @@
+/* Between the rooms of the subscribers' socket: notify_socket.c (who comes and goes, what they
+ * say) and notify_subscribers.c (a round of them). Nobody else includes this. */
+#pragma once
+
+#include "../examples/oomreapd-notify.h"
+#include "notify_listen.h"
+#include "notify_socket.h"
+
+#define NOTIFY_OFFENDERS 64 /* remembered when they leave */
+
+struct rate {
+        int64_t since_ns;
+        unsigned n;
+};
+
+struct subscriber {
+        int fd; /* −1: free */
+        struct notify_measure measure;
+        pid_t pid;
+        uid_t uid;
+        char comm[32]; /* escaped */
+        int64_t since_ns;
+        bool subscribed, asked, answered, counted;
+        uint64_t claimed_bytes, before_bytes, after_bytes;
+        struct notify_standing standing;
+        struct rate messages;
+};
+
+/* Who left with strikes: they are waiting for it when it comes back. */
+struct offender {
+        pid_t pid;
+        struct notify_standing standing;
+};
+
+struct notify_socket {
+        struct kernel *kernel;
+        const struct cgroup_layout *layout;
+        struct notify_notes *notes;
+        struct notify_listen listen;
+        uint64_t round; /* 0: none */
+        struct rate said, accepted;
+        int64_t closed_until_ns; /* nobody is accepted before */
+        struct offender offender[NOTIFY_OFFENDERS];
+        size_t n_offenders; /* ever: the oldest makes room */
+        size_t end;         /* subscribers from here on are free */
+        size_t n_polled;
+        uint16_t polled[NOTIFY_SUBSCRIBERS];
+        struct subscriber subscriber[NOTIFY_SUBSCRIBERS];
+};
+
+/* A note about one of them. */
+void subscriber_say(struct notify_socket *s, int priority, const struct subscriber *who, const char *what);
+/* Its place is free; its strikes are remembered. */
+void subscriber_forget(struct notify_socket *s, struct subscriber *u);
+/* False when its queue is full, or it has gone. */
+bool subscriber_tell(const struct subscriber *u, struct oomreapd_message m);
+
+/* A round, as struct notify_kind has it; self is a struct notify_socket. */
+void subscribers_begin(void *self, const struct notify_call *call, int64_t now_ns);
+bool subscribers_pending(void *self);
+void subscribers_end(void *self, struct notify_report *report, int64_t now_ns);
