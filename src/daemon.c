@@ -283,7 +283,7 @@ static void shoot(struct daemon *d, const struct candidate *c, bool override, in
                 kill_session_terminate(&d->domain, s, now_ns);
         else
                 kill_session_fire(&d->domain, s, now_ns);
-        daemon_notify_leave(d);
+        daemon_notify_leave(d, now_ns);
         forget_prepared(d);
 }
 
@@ -302,7 +302,7 @@ static bool adopt(struct daemon *d, int64_t now_ns) {
                 struct kill_session *s = start_session(d, SESSION_ADOPTION, false, c, now_ns);
                 if (s) {
                         kill_session_fire(&d->domain, s, now_ns);
-                        daemon_notify_leave(d);
+                        daemon_notify_leave(d, now_ns);
                 }
                 d->prepared = false;
                 return s != NULL;
@@ -319,7 +319,7 @@ static void decide(struct daemon *d, bool override, int64_t now_ns) {
                 return;
         }
         bool fresh = !refresh_prepared(d, now_ns);
-        if (fresh && !override && daemon_notify_waits(d)) {
+        if (fresh && !override && daemon_notify_waits(d, now_ns)) {
                 d->decide_not_before_ns = now_ns + WAIT_STEP_NS;
                 return;
         }
@@ -339,7 +339,7 @@ static void decide(struct daemon *d, bool override, int64_t now_ns) {
                           daemon_waits_for_the_passed_over(d, now_ns)))
                 return;
         if (d->ranking.n_eligible > 0) {
-                bool dying = daemon_sees_leaving(d, fresh);
+                bool dying = !fresh && daemon_sees_leaving(d, fresh); /* of those held: they are large */
 
                 if (override || !daemon_notify_asks(d, &d->ranking.candidate[0], dying, now_ns))
                         shoot(d, &d->ranking.candidate[0], override, now_ns);
@@ -367,7 +367,7 @@ static void ask_to_end(struct daemon *d, int64_t now_ns) {
                 d->prepare_not_before_ns = d->decide_not_before_ns;
                 return;
         }
-        if (!daemon_notify_asks(d, &d->ranking.candidate[0], daemon_sees_leaving(d, fresh), now_ns))
+        if (!daemon_notify_asks(d, &d->ranking.candidate[0], !fresh && daemon_sees_leaving(d, fresh), now_ns))
                 shoot(d, &d->ranking.candidate[0], false, now_ns);
 }
 

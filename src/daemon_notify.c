@@ -60,12 +60,13 @@ static void begin(struct daemon *d, const struct notify_answer *a, enum notify_s
 static void hear_report(struct daemon *d, int64_t now_ns) {
         struct notify_report report;
 
-        if (d->notify.take(d->notify.self, &report) &&
-            notify_rounds_finish(&d->rounds, report.round, report.freed_bytes, now_ns)) {
-                d->silent_rounds = 0;
-                daemon_say_round(d, &report);
-                if (d->asker.round == report.round)
-                        d->decide_not_before_ns = 0;
+        if (d->notify.take(d->notify.self, &report)) {
+                d->silent_rounds = 0; /* it moves, be it too late */
+                if (notify_rounds_finish(&d->rounds, report.round, report.freed_bytes, now_ns)) {
+                        daemon_say_round(d, &report);
+                        if (d->asker.round == report.round)
+                                d->decide_not_before_ns = 0;
+                }
         }
         if (notify_rounds_expire(&d->rounds, now_ns) && ++d->silent_rounds == SILENT_ROUNDS)
                 daemon_notice(d, EVENT_NOTICE, LOG_WARNING,
@@ -86,10 +87,11 @@ void daemon_notify_hear(struct daemon *d, int64_t now_ns) {
         if (!episode)
                 d->asked_at_warn = false;
         if (d->verdict.level < LEVEL_TERM)
-                notify_asker_leave(&d->asker);
+                d->asker.round = 0; /* its budget runs on: a level that flaps has no second one */
 }
 
 void daemon_notify_warn(struct daemon *d, int64_t now_ns) {
+        struct notify_asker patience = d->asker; /* a kill's: nobody waits here */
         struct notify_answer a;
 
         if (!d->notify.self || d->asked_at_warn)
@@ -99,11 +101,13 @@ void daemon_notify_warn(struct daemon *d, int64_t now_ns) {
                 begin(d, &a, NOTIFY_AT_WARN, (struct view){"", 0});
                 d->asked_at_warn = true;
         }
-        notify_asker_leave(&d->asker);
+        d->asker = patience;
 }
 
-bool daemon_notify_waits(const struct daemon *d) {
-        return d->notify.self && d->asker.round != 0 && d->rounds.running && d->rounds.number == d->asker.round;
+bool daemon_notify_waits(const struct daemon *d, int64_t now_ns) {
+        return d->notify.self && d->asker.round != 0 && d->rounds.running && d->rounds.number == d->asker.round &&
+               now_ns < d->asker.since_ns + d->config.notify.kill_budget_ns && !d->verdict.desperate &&
+               d->verdict.exhausted_in_ns >= 2 * d->config.notify.kill_budget_ns;
 }
 
 bool daemon_notify_asks(struct daemon *d, const struct candidate *c, bool dying, int64_t now_ns) {
@@ -124,11 +128,11 @@ bool daemon_notify_asks(struct daemon *d, const struct candidate *c, bool dying,
         return true;
 }
 
-void daemon_notify_leave(struct daemon *d) {
+void daemon_notify_leave(struct daemon *d, int64_t now_ns) {
         notify_asker_leave(&d->asker);
         if (!d->notify.self || !d->rounds.running)
                 return;
-        notify_rounds_abandon(&d->rounds);
+        notify_rounds_abandon(&d->rounds, now_ns);
         d->notify.end(d->notify.self);
 }
 
@@ -137,7 +141,7 @@ int64_t daemon_notify_own_stall_ns(const struct daemon *d, int64_t now_ns) {
 }
 
 int64_t daemon_notify_sleep_ns(const struct daemon *d, int64_t now_ns) {
-        if (!daemon_notify_waits(d))
+        if (!daemon_notify_waits(d, now_ns))
                 return INT64_MAX;
         return MAX_OF(MIN_OF(d->rounds.until_ns, d->asker.since_ns + d->config.notify.kill_budget_ns) - now_ns, 0);
 }

@@ -10,12 +10,12 @@ void daemon_notify_hear(struct daemon *d, int64_t now_ns);
 /* At warn, once in an episode; nobody waits. */
 void daemon_notify_warn(struct daemon *d, int64_t now_ns);
 /* Whether a round is being waited for: then it is not worth a whole snapshot to choose. */
-bool daemon_notify_waits(const struct daemon *d);
+bool daemon_notify_waits(const struct daemon *d, int64_t now_ns);
 /* Before the shot: true when it waits for a round, or is called off for one that gave enough (what
  * is there is then read and judged afresh). dying: something large is. */
 bool daemon_notify_asks(struct daemon *d, const struct candidate *c, bool dying, int64_t now_ns);
 /* A session has started: a round that is running ends, and nobody has its result. */
-void daemon_notify_leave(struct daemon *d);
+void daemon_notify_leave(struct daemon *d, int64_t now_ns);
 /* What our own notifiers have been stalled for memory, which is not to be judged (ns). */
 int64_t daemon_notify_own_stall_ns(const struct daemon *d, int64_t now_ns);
 /* How long the tick may sleep (ns) as far as this is concerned. */

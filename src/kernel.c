@@ -75,6 +75,10 @@ static ssize_t system_write(struct kernel *k, int fd, const void *buf, size_t le
         return result_of(r);
 }
 
+static ssize_t system_write_once(struct kernel *k, int fd, const void *buf, size_t len) {
+        return result_of(write(fd, buf, len));
+}
+
 static ssize_t system_readlink(struct kernel *k, int dirfd, const char *path, char *buf, size_t len) {
         return result_of(readlinkat(dirfd, path, buf, len));
 }
@@ -248,6 +252,7 @@ void kernel_system_init(struct kernel *k) {
                 .close = system_close,
                 .pread = system_pread,
                 .write = system_write,
+                .write_once = system_write_once,
                 .readlink = system_readlink,
                 .list_pids = system_list_pids,
                 .fs_used = system_fs_used,
@@ -340,6 +345,7 @@ void kernel_dry_run_init(struct kernel *k, struct kernel *base) {
                 .close = dry_close,
                 .pread = dry_pread,
                 .write = dry_write,
+                .write_once = dry_write,
                 .readlink = dry_readlink,
                 .list_pids = dry_list_pids,
                 .fs_used = dry_fs_used,

@@ -25,6 +25,8 @@ struct kernel {
         void (*close)(struct kernel *k, int fd); /* [W] */
         ssize_t (*pread)(struct kernel *k, int fd, void *buf, size_t len, off_t offset);
         ssize_t (*write)(struct kernel *k, int fd, const void *buf, size_t len);
+        /* The same without another try after EINTR: a signal is to end it (memory.reclaim). */
+        ssize_t (*write_once)(struct kernel *k, int fd, const void *buf, size_t len);
         ssize_t (*readlink)(struct kernel *k, int dirfd, const char *path, char *buf, size_t len);
 
         /* The names in an open directory that are numbers, at most cap of them; 0 at the

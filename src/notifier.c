@@ -287,13 +287,15 @@ static void *notifier_main(void *userdata) {
 
                         (void)!read(n->poke_fd, &count, sizeof(count));
                 }
+                if (n->in_round && is_void(n)) /* before anything is measured: somebody may have died for it */
+                        end_round(n, false, now_ns);
                 for (size_t i = 0; i < n->n_kinds; i++)
                         n->kind[i].handle(n->kind[i].self, &n->fds[n->first_fd[i]], n->first_fd[i + 1] - n->first_fd[i],
                                           now_ns);
                 tell_level(n, now_ns);
                 take_orders(n, now_ns);
                 if (n->in_round && (now_ns - n->started_ns >= n->current.budget_ns || !pending(n)))
-                        end_round(n, true, now_ns);
+                        end_round(n, !is_void(n), now_ns);
         }
         return NULL;
 }

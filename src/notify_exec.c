@@ -88,7 +88,7 @@ static pid_t spawn(struct notify_exec *x) {
 
 static void run(struct notify_exec *x) {
         siginfo_t end = {0};
-        int status;
+        int status = 0;
         pid_t pid = spawn(x);
 
         if (pid < 0) {

@@ -104,6 +104,8 @@ static void look(struct notify_hooks *h, int64_t now_ns) {
 
         h->look_ns = now_ns + LOOK_AGAIN_NS;
         d = opendir(h->directory);
+        if (!d && errno != ENOENT)
+                return; /* no files, no memory: who was there is there */
         while (d && n < HOOKS_MAX && (entry = readdir(d))) {
                 struct hook *known = find(h, entry->d_name);
 

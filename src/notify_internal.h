@@ -17,11 +17,12 @@ struct subscriber {
         int fd; /* −1: free */
         struct notify_measure measure;
         pid_t pid;
+        uint64_t started; /* with the pid: who it is */
         uid_t uid;
         char comm[32]; /* escaped */
         int64_t since_ns;
         bool subscribed, asked, answered, counted;
-        uint64_t claimed_bytes, before_bytes, after_bytes;
+        uint64_t claimed_bytes, before_bytes, after_bytes, given_bytes;
         struct notify_standing standing;
         struct rate messages;
 };
@@ -29,6 +30,7 @@ struct subscriber {
 /* Who left with strikes: they are waiting for it when it comes back. */
 struct offender {
         pid_t pid;
+        uint64_t started;
         struct notify_standing standing;
 };
 

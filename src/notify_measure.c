@@ -26,6 +26,14 @@ ssize_t notify_read_file_of(struct kernel *k, pid_t pid, const char *name, char 
         return kernel_read_file(k, AT_FDCWD, path, buf, cap);
 }
 
+uint64_t notify_start_time_of(struct kernel *k, pid_t pid) {
+        struct process p = {0};
+        char buf[STATUS_BYTES];
+        ssize_t n = notify_read_file_of(k, pid, "stat", buf, sizeof(buf));
+
+        return n > 0 && process_parse_stat(buf, (size_t)n, &p) == 0 ? p.start_time : 0;
+}
+
 int notify_measure_open(struct notify_measure *m, struct kernel *k, pid_t pid) {
         char path[64];
 

@@ -21,5 +21,7 @@ int notify_measure_cgroup(struct notify_measure *m, struct kernel *k, const stru
 /* 0 when it cannot be read: who has gone has nothing. */
 uint64_t notify_measure_read(const struct notify_measure *m, struct kernel *k);
 void notify_measure_close(struct notify_measure *m, struct kernel *k);
+/* Clock ticks since boot; 0 when it cannot be read. */
+uint64_t notify_start_time_of(struct kernel *k, pid_t pid);
 /* A small file of a process (comm, cgroup), as kernel_read_file() has it. */
 ssize_t notify_read_file_of(struct kernel *k, pid_t pid, const char *name, char *buf, size_t cap);

@@ -34,7 +34,7 @@ struct notify_reclaim {
         char mount[256];
         struct target target[NOTIFY_RECLAIMS];
         size_t n;
-        bool asked;
+        bool asked, short_of_memory;
 
         pthread_t thread;
         bool running;
@@ -45,6 +45,7 @@ struct notify_reclaim {
         uint64_t need_bytes;
         _Atomic bool busy, over;            /* over: the round is */
         int64_t stall_ns, writing_since_ns; /* with the lock */
+        int64_t stall_seen_ns;              /* the loop's */
 };
 
 static void say(struct notify_notes *notes, int priority, const char *cgroup, const char *what) {
@@ -93,7 +94,7 @@ static int write_step(struct notify_reclaim *r, struct target *t, uint64_t bytes
         ssize_t result;
 
         set_stall(r, 0, since_ns);
-        result = k->write(k, t->reclaim_fd, buf, (size_t)n);
+        result = k->write_once(k, t->reclaim_fd, buf, (size_t)n);
         set_stall(r, k->monotonic_ns(k) - since_ns, 0);
         return result < 0 ? (int)result : 0;
 }
@@ -155,9 +156,11 @@ static void *reclaim_main(void *userdata) {
                         reclaim_from(r, &r->target[i], need - freed);
                         freed += sub_floor(before, read_bytes(r->kernel, r->target[i].usage_fd));
                 }
+                pthread_mutex_lock(&r->lock);
+                if (r->wanted)
+                        continue;
                 atomic_store(&r->busy, false);
                 (void)!write(r->done_fd, &one, sizeof(one));
-                pthread_mutex_lock(&r->lock);
         }
         pthread_mutex_unlock(&r->lock);
         return NULL;
@@ -214,7 +217,7 @@ static void open_target(struct notify_reclaim *r, struct target *t) {
 static size_t reclaim_listeners(void *self, enum notify_stage stage, int64_t now_ns) {
         struct notify_reclaim *r = self;
 
-        return atomic_load(&r->busy) ? 0 : r->n;
+        return r->n;
 }
 
 static size_t reclaim_poll_fds(void *self, struct pollfd *fds, size_t cap) {
@@ -238,6 +241,8 @@ static void reclaim_handle(void *self, const struct pollfd *fds, size_t n, int64
                 (void)!read(r->done_fd, &count, sizeof(count));
         if (outlives_its_round(r))
                 (void)pthread_kill(r->thread, INTERRUPT_SIGNAL);
+        for (size_t i = 0; i < r->n && !r->short_of_memory && !r->asked && !atomic_load(&r->busy); i++)
+                close_target(r->kernel, &r->target[i]); /* a cgroup that is removed is not to be held */
 }
 
 static int64_t reclaim_due_ns(void *self) {
@@ -249,10 +254,9 @@ static int64_t reclaim_due_ns(void *self) {
 static void reclaim_begin(void *self, const struct notify_call *call, int64_t now_ns) {
         struct notify_reclaim *r = self;
 
-        r->asked = !atomic_load(&r->busy); /* else it is still in a write of the round before */
-        if (!r->asked)
-                return;
-        for (size_t i = 0; i < r->n; i++)
+        r->asked = true;
+        /* Still in a write of the round before: it goes on with this one, on the files that it has. */
+        for (size_t i = 0; i < r->n && !atomic_load(&r->busy); i++)
                 open_target(r, &r->target[i]);
         for (size_t i = 0; i < r->n; i++)
                 r->target[i].before_bytes = read_bytes(r->kernel, r->target[i].usage_fd);
@@ -268,11 +272,10 @@ static void reclaim_begin(void *self, const struct notify_call *call, int64_t no
 static void reclaim_level(void *self, int level, int64_t now_ns) {
         struct notify_reclaim *r = self;
 
-        for (size_t i = 0; i < r->n && !atomic_load(&r->busy); i++)
-                if (level > 0)
-                        open_target(r, &r->target[i]);
-                else
-                        close_target(r->kernel, &r->target[i]);
+        r->short_of_memory = level > 0;
+        for (size_t i = 0; i < r->n && level > 0 && !atomic_load(&r->busy); i++)
+                open_target(r, &r->target[i]);
+        reclaim_handle(r, NULL, 0, now_ns);
 }
 
 static bool reclaim_pending(void *self) {
@@ -300,14 +303,15 @@ static void reclaim_end(void *self, struct notify_report *report, int64_t now_ns
         }
 }
 
+/* The loop's: never waits for the worker. What it cannot look at now it sees at the next look. */
 int64_t notify_reclaim_stall_ns(void *self, int64_t now_ns) {
         struct notify_reclaim *r = self;
-        int64_t stall_ns;
 
-        pthread_mutex_lock(&r->lock);
-        stall_ns = r->stall_ns + (r->writing_since_ns > 0 ? MAX_OF(now_ns - r->writing_since_ns, 0) : 0);
+        if (pthread_mutex_trylock(&r->lock) != 0)
+                return r->stall_seen_ns;
+        r->stall_seen_ns = r->stall_ns + (r->writing_since_ns > 0 ? MAX_OF(now_ns - r->writing_since_ns, 0) : 0);
         pthread_mutex_unlock(&r->lock);
-        return stall_ns;
+        return r->stall_seen_ns;
 }
 
 static bool reclaim_free(void *self) {

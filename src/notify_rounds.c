@@ -67,13 +67,13 @@ struct notify_answer notify_rounds_ask(struct notify_rounds *r, struct notify_as
 
         if (why)
                 return no(why);
-        if (a->since_ns == 0 || now_ns - a->since_ns >= MAX_OF(budget_ns, NOTIFY_REMEMBERED_NS))
+        if (a->since_ns == 0 || now_ns - a->since_ns >= budget_ns + NOTIFY_REMEMBERED_NS)
                 *a = (struct notify_asker){.since_ns = now_ns};
         if (now_ns >= patience_until(a, budget_ns))
                 return no("the time for it is over");
         /* Others may be asked for less at warn: that does not stand in for the last chance. */
-        if (r->running && need->stage == NOTIFY_BEFORE_KILL && r->stage == NOTIFY_AT_WARN && need->n_listeners > 0)
-                return start(r, a, need->stage, budget_ns, now_ns);
+        if (r->running && need->stage == NOTIFY_BEFORE_KILL && r->stage == NOTIFY_AT_WARN)
+                return need->n_listeners == 0 ? no("nobody can be asked") : start(r, a, need->stage, budget_ns, now_ns);
         if (r->running)
                 return wait_for(r, a, budget_ns, NOTIFY_WAIT);
         if (r->known && now_ns - r->finished_ns < NOTIFY_REMEMBERED_NS && r->stage >= need->stage)
@@ -108,8 +108,9 @@ bool notify_rounds_finish(struct notify_rounds *r, uint64_t round, uint64_t free
         return true;
 }
 
-void notify_rounds_abandon(struct notify_rounds *r) {
-        r->running = r->known = false;
+void notify_rounds_abandon(struct notify_rounds *r, int64_t now_ns) {
+        if (r->running)
+                end(r, 0, now_ns);
 }
 
 enum notify_conduct notify_conduct_of(bool answered, uint64_t claimed_bytes, uint64_t measured_bytes) {

@@ -69,8 +69,8 @@ void notify_asker_leave(struct notify_asker *a);
 bool notify_rounds_expire(struct notify_rounds *r, int64_t now_ns);
 /* All have answered. Of a round that is not running any more it is ignored (false). */
 bool notify_rounds_finish(struct notify_rounds *r, uint64_t round, uint64_t freed_bytes, int64_t now_ns);
-/* Nobody wants it any more; it never happened. */
-void notify_rounds_abandon(struct notify_rounds *r);
+/* Nobody wants it any more: it has given nothing, and they were asked all the same. */
+void notify_rounds_abandon(struct notify_rounds *r, int64_t now_ns);
 
 /* ---- what one listener's word is worth ---- */
 

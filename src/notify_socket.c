@@ -56,17 +56,25 @@ static void say_seldom(struct notify_socket *s, int priority, const struct subsc
 
 static void remember(struct notify_socket *s, const struct subscriber *u) {
         if (u->standing.strikes > 0 || u->standing.out_until_ns > 0)
-                s->offender[s->n_offenders++ % NOTIFY_OFFENDERS] = (struct offender){u->pid, u->standing};
+                s->offender[s->n_offenders++ % NOTIFY_OFFENDERS] = (struct offender){u->pid, u->started, u->standing};
 }
 
-static struct notify_standing recall(struct notify_socket *s, pid_t pid) {
+static struct notify_standing worse(struct notify_standing a, struct notify_standing b) {
+        if (a.out_until_ns != b.out_until_ns)
+                return a.out_until_ns > b.out_until_ns ? a : b;
+        return a.strikes > b.strikes ? a : b;
+}
+
+/* The worst that any connection of this process has, or had. */
+static struct notify_standing recall(const struct notify_socket *s, const struct subscriber *u) {
         struct notify_standing standing = {0};
 
         for (size_t i = 0; i < NOTIFY_OFFENDERS; i++)
-                if (s->offender[i].pid == pid) {
-                        standing = s->offender[i].standing;
-                        s->offender[i].pid = 0;
-                }
+                if (s->offender[i].pid == u->pid && s->offender[i].started == u->started)
+                        standing = worse(standing, s->offender[i].standing);
+        for (size_t i = 0; i < s->end; i++)
+                if (&s->subscriber[i] != u && s->subscriber[i].fd >= 0 && s->subscriber[i].pid == u->pid)
+                        standing = worse(standing, s->subscriber[i].standing);
         return standing;
 }
 
@@ -75,7 +83,7 @@ void subscriber_forget(struct notify_socket *s, struct subscriber *u) {
         notify_measure_close(&u->measure, s->kernel);
         remember(s, u);
         u->standing = (struct notify_standing){0};
-        while (s->end > 0 && s->subscriber[s->end - 1].fd < 0)
+        while (s->end > 0 && s->subscriber[s->end - 1].fd < 0 && !s->subscriber[s->end - 1].asked)
                 s->end--;
 }
 
@@ -144,6 +152,7 @@ static void take_in(struct notify_socket *s, struct subscriber *u, int fd, const
         *u = (struct subscriber){
                 .fd = fd, .measure = NOTIFY_MEASURE_NONE, .pid = peer->pid, .uid = peer->uid, .since_ns = now_ns};
         read_comm(s, u);
+        u->started = notify_start_time_of(s->kernel, peer->pid);
         if (trust == -ESRCH)
                 refuse(s, u, ESRCH, "was refused: it is of another pid namespace", now_ns);
         else if (trust == -EACCES)
@@ -153,7 +162,7 @@ static void take_in(struct notify_socket *s, struct subscriber *u, int fd, const
         else if (notify_measure_open(&u->measure, s->kernel, peer->pid) < 0)
                 refuse(s, u, ENOENT, "was refused: what it holds cannot be measured", now_ns);
         else
-                u->standing = recall(s, u->pid);
+                u->standing = recall(s, u);
 }
 
 static bool welcome(struct notify_socket *s, int64_t now_ns) {

@@ -56,13 +56,15 @@ static void judge(struct notify_socket *s, struct subscriber *u, uint64_t given,
                 subscriber_say(s, LOG_NOTICE, u, what);
 }
 
-/* Of several who are measured on the same memory one has given what is gone. */
-static bool counted_before(const struct notify_socket *s, size_t index) {
+/* Of several who are measured on the same memory: what it has given more than was counted yet. */
+static uint64_t not_counted_yet(const struct notify_socket *s, size_t index, uint64_t given) {
+        uint64_t most = 0;
+
         for (size_t i = 0; i < index; i++)
                 if (s->subscriber[i].counted &&
                     s->subscriber[i].measure.identity == s->subscriber[index].measure.identity)
-                        return true;
-        return false;
+                        most = MAX_OF(most, s->subscriber[i].given_bytes);
+        return sub_floor(given, most);
 }
 
 static void settle(struct notify_socket *s, size_t index, struct notify_report *report, int64_t now_ns) {
@@ -73,7 +75,8 @@ static void settle(struct notify_socket *s, size_t index, struct notify_report *
         report->asked++;
         report->answered += u->answered;
         report->claimed_bytes += MIN_OF(u->claimed_bytes, GIB << 10);
-        report->freed_bytes += counted_before(s, index) ? 0 : given;
+        report->freed_bytes += not_counted_yet(s, index, given);
+        u->given_bytes = given;
         report->short_of_word += notify_conduct_of(u->answered, u->claimed_bytes, given) == NOTIFY_SHORT;
         u->counted = true;
         if (u->fd >= 0)

@@ -323,16 +323,32 @@ START_TEST(a_level_that_falls_and_comes_back_finds_no_old_promise) {
 }
 END_TEST
 
-/* Somebody past exit_mm() has had its quarter of a second: then no round is held beside it. */
-START_TEST(beside_an_exit_nobody_is_asked) {
+/* A fork bomb is never held file by file: the wait that needs no snapshot ends with the budget, too, and
+ * at once when memory runs out. */
+START_TEST(a_wait_without_held_files_ends_all_the_same) {
         start("");
         go_low(KILL_BYTES);
-        second->mm = NULL;
-        second->state = 'R';
-        second->exiting = true;
-        scene_go_on(400 * MS);
+        scene_go_on(20 * MS);
+        ck_assert_uint_eq(port.begun, 1);
+        for (size_t i = 0; i < 30; i++)
+                if (_i)
+                        sk.available_bytes -= 3 * MIB;
+        for (int i = 0; i < 40 && killed() == 0; i++) {
+                scene.d.prepared = false; /* as if nobody could be held */
+                scene_go_on(10 * MS);
+        }
         ck_assert_uint_eq(leak->sigkills, 1);
-        ck_assert_uint_eq(port.begun, 0);
+        ck_assert_int_le(scene.signal_ns - port.begun_ns, (_i ? 60 : 220) * MS);
+}
+END_TEST
+
+/* A report that comes too late shows that the thread moves. */
+START_TEST(a_thread_that_moves_again_is_asked_again) {
+        start("");
+        scene.d.silent_rounds = 3;
+        answer(0);
+        scene_tick();
+        ck_assert_uint_eq(scene.d.silent_rounds, 0);
 }
 END_TEST
 
@@ -434,7 +450,8 @@ int main(void) {
         CASE(a_second_kill_soon_after_asks_nobody_again);
         LOOP(a_kill_soon_after_warn_has_a_round_of_its_own, 2);
         CASE(a_level_that_falls_and_comes_back_finds_no_old_promise);
-        CASE(beside_an_exit_nobody_is_asked);
+        LOOP(a_wait_without_held_files_ends_all_the_same, 2);
+        CASE(a_thread_that_moves_again_is_asked_again);
         CASE(whoever_dies_in_the_middle_ends_the_wait);
         CASE(a_thread_that_hangs_is_found_out);
         CASE(by_force_nobody_is_asked);

@@ -106,7 +106,7 @@ static void setup(void) {
         kernel.open = fake_open;
         kernel.close = fake_close;
         kernel.pread = fake_pread;
-        kernel.write = fake_write;
+        kernel.write_once = fake_write;
         layout = (struct cgroup_layout){.mode = CGROUP_UNIFIED, .unified_mount = "/cg", .memory_mount = "/cg"};
         for (size_t i = 0; i < ELEMENTS(cg); i++) {
                 cg[i].path = i ? "/b" : "/a";
@@ -247,16 +247,32 @@ START_TEST(the_end_of_the_round_ends_the_write) {
         ck_assert_int_ge(stall_ns, 20 * NS_PER_MS); /* while it blocks, too */
         r = end();
         ck_assert_uint_eq(r.freed_bytes, 0);
-        for (int i = 0; i < 1000 && kind.listeners(kind.self, NOTIFY_BEFORE_KILL, 0) == 0; i++) {
+        for (int i = 0; i < 1000 && kind.due_ns(kind.self) != INT64_MAX; i++) {
                 (void)usleep(1000);
                 kind.handle(kind.self, NULL, 0, 0);
         }
-        ck_assert_uint_eq(kind.listeners(kind.self, NOTIFY_BEFORE_KILL, 0), 2);
+        ck_assert_int_eq(kind.due_ns(kind.self), INT64_MAX); /* nothing outlives the round */
         ck_assert_uint_eq(cg[0].writes, 1);
         ck_assert_uint_eq(cg[1].writes, 0);
         stall_ns = notify_reclaim_stall_ns(kind.self, kernel.monotonic_ns(&kernel));
         (void)usleep(20000);
         ck_assert_int_eq(notify_reclaim_stall_ns(kind.self, kernel.monotonic_ns(&kernel)), stall_ns);
+}
+END_TEST
+
+/* A round before a kill takes the place of one at warn in the middle of a write. */
+START_TEST(the_next_round_goes_on_where_the_last_one_was_writing) {
+        cg[0].takes_ns = 50 * NS_PER_MS;
+        start(-1);
+        begin(16 * MIB);
+        for (int i = 0; i < 1000 && cg[0].writes == 0; i++)
+                (void)usleep(1000);
+        kind.end(kind.self, NULL, 0);
+        cg[0].takes_ns = 0;
+        begin(64 * MIB);
+        ck_assert(kind.pending(kind.self));
+        ck_assert(wait_until_done(2000));
+        ck_assert_uint_ge(end().freed_bytes, 64 * MIB);
 }
 END_TEST
 
@@ -325,6 +341,7 @@ int main(void) {
         tcase_add_test(t, what_cannot_be_had_is_left_to_the_next_one);
         tcase_add_loop_test(t, swappiness_where_the_kernel_has_it, 0, 2);
         tcase_add_test(t, the_end_of_the_round_ends_the_write);
+        tcase_add_test(t, the_next_round_goes_on_where_the_last_one_was_writing);
         tcase_add_test(t, slow_steps_are_as_many_as_the_round_allows);
         tcase_add_test(t, what_is_not_there_is_said_once_and_may_come);
         tcase_add_test(t, there_is_none_in_cgroup_v1);

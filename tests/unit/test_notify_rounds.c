@@ -118,6 +118,7 @@ START_TEST(at_warn_nobody_is_asked_beside_or_right_after_another_round) {
         finish(64 * MIB);
         ck_assert_int_eq(ask(&other, NOTIFY_AT_WARN).reply, NOTIFY_NO);
         ck_assert_uint_eq(rounds.freed_bytes, 64 * MIB); /* and the result is not used up by that */
+        notify_asker_leave(&other);
         now_ns += NOTIFY_REMEMBERED_NS;
         ck_assert_int_eq(ask(&other, NOTIFY_AT_WARN).reply, NOTIFY_START);
 }
@@ -139,7 +140,7 @@ END_TEST
 /* Not even the one that waited for it. */
 START_TEST(nobody_gets_an_old_result) {
         round_that_gives(512 * MIB);
-        now_ns += NOTIFY_REMEMBERED_NS;
+        now_ns += NOTIFY_REMEMBERED_NS + 200 * MS;
         ck_assert_int_eq(ask(&system_wide, NOTIFY_BEFORE_KILL).reply, NOTIFY_START);
 }
 END_TEST
@@ -175,38 +176,33 @@ START_TEST(a_domain_has_one_budget) {
         }
         ck_assert_int_eq(ask(&system_wide, NOTIFY_BEFORE_KILL).reply, NOTIFY_NO);
         /* and another one when that is long ago */
-        now_ns += NOTIFY_REMEMBERED_NS;
+        now_ns = START + 200 * MS + NOTIFY_REMEMBERED_NS;
         ck_assert_int_eq(ask(&system_wide, NOTIFY_BEFORE_KILL).reply, NOTIFY_START);
 }
 END_TEST
 
-START_TEST(waiting_is_not_prolonged_by_a_round_that_another_domain_starts) {
+START_TEST(a_kill_does_not_wait_for_a_round_at_warn_when_nobody_is_asked_before_kills) {
+        struct notify_need need = need_at(NOTIFY_BEFORE_KILL);
+
+        (void)ask(&system_wide, NOTIFY_AT_WARN);
+        notify_asker_leave(&system_wide);
+        now_ns += 100 * MS;
+        need.n_listeners = 0;
+        ck_assert_int_eq(ask_with(&system_wide, need).reply, NOTIFY_NO);
+}
+END_TEST
+
+START_TEST(a_round_that_was_abandoned_has_given_nothing_and_is_not_repeated) {
         struct notify_answer a;
 
         (void)ask(&system_wide, NOTIFY_BEFORE_KILL);
-        now_ns += 100 * MS;
-        (void)ask(&other, NOTIFY_BEFORE_KILL);
-        notify_rounds_abandon(&rounds); /* the first one fires */
-        notify_asker_leave(&system_wide);
-        now_ns += 50 * MS;
-        (void)ask(&system_wide, NOTIFY_BEFORE_KILL);
-        ck_assert_uint_eq(rounds.number, 2);
-        a = ask(&other, NOTIFY_BEFORE_KILL);
-        ck_assert_int_eq(a.reply, NOTIFY_WAIT);
-        ck_assert_int_eq(a.until_ns, START + 300 * MS);
-        now_ns = START + 300 * MS;
-        ck_assert_int_eq(ask(&other, NOTIFY_BEFORE_KILL).reply, NOTIFY_NO);
-        ck_assert(rounds.running);
-}
-END_TEST
-
-START_TEST(a_round_that_was_abandoned_has_no_result) {
-        (void)ask(&system_wide, NOTIFY_BEFORE_KILL);
         now_ns += 20 * MS;
-        notify_rounds_abandon(&rounds);
+        notify_rounds_abandon(&rounds, now_ns);
         notify_asker_leave(&system_wide);
         ck_assert(!notify_rounds_finish(&rounds, 1, GIB, now_ns));
-        ck_assert_int_eq(ask(&system_wide, NOTIFY_BEFORE_KILL).reply, NOTIFY_START);
+        a = ask(&system_wide, NOTIFY_BEFORE_KILL);
+        ck_assert_int_eq(a.reply, NOTIFY_RESULT);
+        ck_assert_uint_eq(a.freed_bytes, 0);
 }
 END_TEST
 
@@ -308,8 +304,8 @@ int main(void) {
         tcase_add_test(t, nobody_gets_an_old_result);
         tcase_add_test(t, the_budget_ends_a_round_in_which_nobody_answers);
         tcase_add_test(t, a_domain_has_one_budget);
-        tcase_add_test(t, waiting_is_not_prolonged_by_a_round_that_another_domain_starts);
-        tcase_add_test(t, a_round_that_was_abandoned_has_no_result);
+        tcase_add_test(t, a_kill_does_not_wait_for_a_round_at_warn_when_nobody_is_asked_before_kills);
+        tcase_add_test(t, a_round_that_was_abandoned_has_given_nothing_and_is_not_repeated);
         tcase_add_test(t, a_round_in_vain_is_not_repeated_at_once);
         tcase_add_loop_test(t, what_cannot_wait_is_not_put_off, 0, 8);
         tcase_add_loop_test(t, what_can_no_longer_wait_ends_a_wait, 0, 2);
