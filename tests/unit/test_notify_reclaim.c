@@ -16,7 +16,7 @@
 struct cgroup {
         const char *path;
         _Atomic int64_t usage_bytes, low_bytes; /* low < 0: "max" */
-        int64_t takes_ns;                       /* a step; BLOCKS_FOR_EVER: until a signal */
+        _Atomic int64_t takes_ns;               /* a step; BLOCKS_FOR_EVER: until a signal */
         int64_t fixed_bytes;                    /* cannot be reclaimed */
         int64_t min_bytes;
         bool knows_swappiness;
@@ -74,7 +74,8 @@ static ssize_t fake_pread(struct kernel *k, int fd, void *buf, size_t len, off_t
 
 static ssize_t fake_write(struct kernel *k, int fd, const void *buf, size_t len) {
         struct cgroup *c = &cg[(fd - 100) / 10];
-        struct timespec t = {.tv_sec = c->takes_ns / NS_PER_SEC, .tv_nsec = c->takes_ns % NS_PER_SEC};
+        int64_t takes_ns = c->takes_ns;
+        struct timespec t = {.tv_sec = takes_ns / NS_PER_SEC, .tv_nsec = takes_ns % NS_PER_SEC};
         long long bytes;
 
         ck_assert_int_eq((fd - 100) % 10, RECLAIM);
@@ -87,7 +88,7 @@ static ssize_t fake_write(struct kernel *k, int fd, const void *buf, size_t len)
         }
         c->writes++;
         c->largest_step_bytes = MAX_OF(c->largest_step_bytes, bytes);
-        if (c->takes_ns == BLOCKS_FOR_EVER)
+        if (takes_ns == BLOCKS_FOR_EVER)
                 t = (struct timespec){.tv_sec = 1000};
         if (nanosleep(&t, NULL) < 0)
                 return -EINTR;
