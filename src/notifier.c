@@ -4,18 +4,17 @@
 #include "notifier.h"
 
 #include <pthread.h>
-#include <signal.h>
 #include <stdatomic.h>
 #include <string.h>
 #include <sys/eventfd.h>
 #include <syslog.h>
-#include <time.h>
 
 #include "held_memory.h"
 #include "notify_bus.h"
 #include "notify_exec.h"
 #include "notify_hooks.h"
 #include "notify_socket.h"
+#include "notify_thread.h"
 
 #define KINDS_MAX 8
 #define POLL_MAX 320
@@ -35,8 +34,7 @@ struct notifier {
         struct kernel *kernel;
         int wake_fd; /* the loop's */
         int poke_fd; /* ours */
-        pthread_t thread;
-        bool running;
+        struct notify_thread thread;
         _Atomic bool stop;
 
         /* between the loop and the thread */
@@ -302,25 +300,6 @@ static void *notifier_main(void *userdata) {
 
 /* ---- start and end ---- */
 
-static int start_thread(struct notifier *n) {
-        pthread_attr_t attr;
-        sigset_t all, old;
-        int r;
-
-        pthread_attr_init(&attr);
-        pthread_attr_setstacksize(&attr, STACK_BYTES);
-        sigfillset(&all);
-        pthread_sigmask(SIG_SETMASK, &all, &old);
-        r = pthread_create(&n->thread, &attr, notifier_main, n);
-        pthread_sigmask(SIG_SETMASK, &old, NULL);
-        pthread_attr_destroy(&attr);
-        if (r != 0)
-                return -r;
-        pthread_setname_np(n->thread, "notify");
-        n->running = true;
-        return 0;
-}
-
 static struct notify_kind *next_kind(struct notifier *n) {
         return &n->kind[n->n_kinds];
 }
@@ -360,7 +339,7 @@ int notifier_new(struct notifier **ret, struct kernel *k, const struct cgroup_la
         pthread_mutexattr_destroy(&attr);
         n->poke_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
         add_kinds(n, layout, set);
-        r = n->poke_fd < 0 ? -errno : start_thread(n);
+        r = n->poke_fd < 0 ? -errno : notify_thread_start(&n->thread, "notify", STACK_BYTES, notifier_main, n);
         if (r < 0) {
                 notifier_free(n);
                 return r;
@@ -370,17 +349,14 @@ int notifier_new(struct notifier **ret, struct kernel *k, const struct cgroup_la
 }
 
 void notifier_free(struct notifier *n) {
-        struct timespec until;
         bool all = true;
 
         if (!n)
                 return;
         atomic_store(&n->stop, true);
         poke(n->poke_fd);
-        clock_gettime(CLOCK_REALTIME, &until);
-        until.tv_sec += 1;
-        if (n->running && pthread_timedjoin_np(n->thread, NULL, &until) != 0)
-                return; /* what it may still touch stays */
+        if (!notify_thread_join(&n->thread))
+                return;
         for (size_t i = 0; i < n->n_kinds; i++)
                 all &= n->kind[i].free(n->kind[i].self);
         if (!all)

@@ -13,8 +13,8 @@
 #include <sys/resource.h>
 #include <sys/wait.h>
 #include <syslog.h>
-#include <time.h>
 
+#include "notify_thread.h"
 #include "text.h"
 
 #define ARGUMENTS_MAX 32
@@ -26,8 +26,7 @@ struct notify_exec {
         char *text; /* the command, cut into words; owned */
         char *argument[ARGUMENTS_MAX + 1];
 
-        pthread_t thread;
-        bool running;
+        struct notify_thread thread;
         int done_fd; /* an eventfd */
         pthread_mutex_t lock;
         pthread_cond_t work;
@@ -216,39 +215,20 @@ static void exec_end(void *self, struct notify_report *report, int64_t now_ns) {
 
 static bool exec_free(void *self) {
         struct notify_exec *x = self;
-        struct timespec until;
 
         pthread_mutex_lock(&x->lock);
         x->stop = true;
         pthread_cond_signal(&x->work);
         pthread_mutex_unlock(&x->lock);
         (void)end_child(x);
-        clock_gettime(CLOCK_REALTIME, &until);
-        until.tv_sec += 1;
-        if (x->running && pthread_timedjoin_np(x->thread, NULL, &until) != 0)
-                return false; /* what it may still touch stays */
+        if (!notify_thread_join(&x->thread))
+                return false;
         close_fd(&x->done_fd);
         pthread_mutex_destroy(&x->lock);
         pthread_cond_destroy(&x->work);
         free(x->text);
         free(x);
         return true;
-}
-
-static int start_thread(struct notify_exec *x) {
-        pthread_attr_t attr;
-        sigset_t all, old;
-        int r;
-
-        pthread_attr_init(&attr);
-        pthread_attr_setstacksize(&attr, STACK_BYTES);
-        sigfillset(&all);
-        pthread_sigmask(SIG_SETMASK, &all, &old);
-        r = pthread_create(&x->thread, &attr, exec_main, x);
-        pthread_sigmask(SIG_SETMASK, &old, NULL);
-        pthread_attr_destroy(&attr);
-        x->running = r == 0;
-        return -r;
 }
 
 int notify_exec_new(struct notify_kind *ret, const char *command, struct notify_notes *notes) {
@@ -267,7 +247,8 @@ int notify_exec_new(struct notify_kind *ret, const char *command, struct notify_
         while (rest && n < ARGUMENTS_MAX && (word = strsep(&rest, " \t")))
                 if (word[0] != '\0')
                         x->argument[n++] = word;
-        r = n == 0 || x->argument[0][0] != '/' ? -EINVAL : start_thread(x);
+        r = n == 0 || x->argument[0][0] != '/' ? -EINVAL
+                                               : notify_thread_start(&x->thread, "exec", STACK_BYTES, exec_main, x);
         if (r < 0) {
                 (void)exec_free(x);
                 return r;

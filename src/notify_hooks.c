@@ -115,7 +115,7 @@ static void look(struct notify_hooks *h, int64_t now_ns) {
                 found[n] = known ? *known : (struct hook){.fd = -1};
                 if (known)
                         known->fd = -1;
-                strcpy(found[n++].name, entry->d_name);
+                memcpy(found[n++].name, entry->d_name, strlen(entry->d_name) + 1); /* it fits: see above */
         }
         if (d)
                 (void)closedir(d);
@@ -294,7 +294,7 @@ int notify_hooks_new(struct notify_kind *ret, const char *directory, struct noti
         if (!h)
                 return -ENOMEM;
         h->notes = notes;
-        strcpy(h->directory, directory);
+        memcpy(h->directory, directory, strlen(directory) + 1);
         look(h, 0);
         h->look_ns = 0; /* once more as soon as the thread runs: its clock is not known here */
         *ret = (struct notify_kind){.self = h,

@@ -11,7 +11,8 @@
 #include <string.h>
 #include <sys/eventfd.h>
 #include <syslog.h>
-#include <time.h>
+
+#include "notify_thread.h"
 
 #define STEP_BYTES (16 * MIB)
 #define STEP_MIN_BYTES MIB /* less than a page is nothing to the kernel, and little not worth a call */
@@ -36,8 +37,7 @@ struct notify_reclaim {
         size_t n;
         bool asked, short_of_memory;
 
-        pthread_t thread;
-        bool running;
+        struct notify_thread thread;
         int done_fd; /* an eventfd */
         pthread_mutex_t lock;
         pthread_cond_t work;
@@ -240,7 +240,7 @@ static void reclaim_handle(void *self, const struct pollfd *fds, size_t n, int64
         if (n > 0 && fds[0].revents)
                 (void)!read(r->done_fd, &count, sizeof(count));
         if (outlives_its_round(r))
-                (void)pthread_kill(r->thread, INTERRUPT_SIGNAL);
+                (void)pthread_kill(r->thread.id, INTERRUPT_SIGNAL);
         for (size_t i = 0; i < r->n && !r->short_of_memory && !r->asked && !atomic_load(&r->busy); i++)
                 close_target(r->kernel, &r->target[i]); /* a cgroup that is removed is not to be held */
 }
@@ -292,7 +292,7 @@ static void reclaim_end(void *self, struct notify_report *report, int64_t now_ns
         r->asked = false;
         atomic_store(&r->over, true);
         if (atomic_load(&r->busy))
-                (void)pthread_kill(r->thread, INTERRUPT_SIGNAL);
+                (void)pthread_kill(r->thread.id, INTERRUPT_SIGNAL);
         for (size_t i = 0; i < r->n && report; i++) {
                 if (r->target[i].reclaim_fd < 0)
                         continue;
@@ -316,20 +316,16 @@ int64_t notify_reclaim_stall_ns(void *self, int64_t now_ns) {
 
 static bool reclaim_free(void *self) {
         struct notify_reclaim *r = self;
-        struct timespec until;
 
         pthread_mutex_lock(&r->lock);
         r->stop = true;
         atomic_store(&r->over, true);
         pthread_cond_signal(&r->work);
         pthread_mutex_unlock(&r->lock);
-        if (r->running) {
-                (void)pthread_kill(r->thread, INTERRUPT_SIGNAL);
-                clock_gettime(CLOCK_REALTIME, &until);
-                until.tv_sec += 1;
-                if (pthread_timedjoin_np(r->thread, NULL, &until) != 0)
-                        return false; /* what it may still touch stays */
-        }
+        if (r->thread.running)
+                (void)pthread_kill(r->thread.id, INTERRUPT_SIGNAL);
+        if (!notify_thread_join(&r->thread))
+                return false;
         for (size_t i = 0; i < r->n; i++)
                 close_target(r->kernel, &r->target[i]);
         close_fd(&r->done_fd);
@@ -343,26 +339,15 @@ static bool reclaim_free(void *self) {
 
 static int start_thread(struct notify_reclaim *r) {
         struct sigaction action = {.sa_handler = on_interrupt}; /* no SA_RESTART: the write ends with EINTR */
-        pthread_attr_t attr;
-        int n;
 
         if (sigaction(INTERRUPT_SIGNAL, &action, NULL) < 0)
                 return -errno;
-        pthread_attr_init(&attr);
-        pthread_attr_setstacksize(&attr, STACK_BYTES);
-        n = pthread_create(&r->thread, &attr, reclaim_main, r);
-        pthread_attr_destroy(&attr);
-        if (n != 0)
-                return -n;
-        pthread_setname_np(r->thread, "reclaim");
-        r->running = true;
-        return 0;
+        return notify_thread_start(&r->thread, "reclaim", STACK_BYTES, reclaim_main, r);
 }
 
 int notify_reclaim_new(struct notify_kind *ret, struct kernel *k, const struct cgroup_layout *layout,
                        const struct notify_reclaim_target *target, size_t n, struct notify_notes *notes) {
         struct notify_reclaim *r = calloc(1, sizeof(*r));
-        sigset_t all, old;
         int error = -ENOENT;
 
         if (!r)
@@ -385,11 +370,8 @@ int notify_reclaim_new(struct notify_kind *ret, struct kernel *k, const struct c
         }
         if (layout->memory_v1)
                 say(notes, LOG_WARNING, target[0].cgroup, ": there is no memory.reclaim in cgroup v1");
-        sigfillset(&all);
-        pthread_sigmask(SIG_SETMASK, &all, &old);
         if (r->n > 0)
                 error = start_thread(r);
-        pthread_sigmask(SIG_SETMASK, &old, NULL);
         if (error < 0) {
                 reclaim_free(r);
                 return error;
