@@ -13,7 +13,7 @@ struct world {
         struct memory_status m;
         struct psi_totals psi;
         bool no_psi;
-        int64_t now_ns, suspended_ns, expected_ns;
+        int64_t now_ns, suspended_ns, expected_ns, own_stall_ns;
         unsigned cpus;
         struct pressure_verdict v;
 };
@@ -49,6 +49,7 @@ static void judge(struct world *w) {
                 .memory = &w->m,
                 .psi = w->no_psi ? NULL : &w->psi,
                 .cpus = w->cpus,
+                .own_stall_ns = w->own_stall_ns,
                 .expected_ns = w->expected_ns,
         };
 
@@ -559,6 +560,27 @@ START_TEST(the_bucket_fills_in_7_s_in_20_s_or_never) {
         ck_assert_uint_eq(w.v.stall_permille, 249);
         (void)level_at(&w, 399 * MIB);
         ck_assert_int_eq(tenths_until_kill(&w, 250), 0);
+}
+END_TEST
+
+/* A write to memory.reclaim of ours is a stalled task: what it stalls is not judged, what others stall
+ * before and after it is. */
+START_TEST(our_own_stall_is_not_poured_in) {
+        struct world w = world_new(16 * GIB);
+
+        w.own_stall_ns = 7 * NS_PER_SEC; /* from before we looked for the first time */
+        pass(&w, 1000, 0);
+        w.own_stall_ns += NS_PER_SEC;
+        pass(&w, 1000, 1000);
+        ck_assert_uint_eq(w.v.stall_permille, 0);
+        w.own_stall_ns += NS_PER_SEC / 4;
+        pass(&w, 1000, 1000);
+        ck_assert_uint_eq(w.v.stall_permille, 750);
+        pass(&w, 1000, 1000);
+        ck_assert_uint_eq(w.v.stall_permille, 1000);
+        w.own_stall_ns -= NS_PER_SEC; /* never; but nothing must be added for it */
+        pass(&w, 1000, 500);
+        ck_assert_uint_eq(w.v.stall_permille, 500);
 }
 END_TEST
 
@@ -1181,6 +1203,7 @@ static Suite *pressure_policy_suite(void) {
                 the_need_reaches_up_to_the_term_line,
                 desperate_at_two_percent,
                 the_bucket_fills_in_7_s_in_20_s_or_never,
+                our_own_stall_is_not_poured_in,
                 the_bucket_leaks_and_never_runs_below_zero,
                 half_of_some_stands_in_for_full,
                 totals_that_run_ahead_or_back_count_for_what_was_possible,
