@@ -11,7 +11,7 @@
 #include "daemon_say.h"
 #include "daemon_wait.h"
 
-#define PREPARE_FRESH_NS NS_PER_SEC /* older preparations are not trusted at the kill */
+#define PREPARE_FRESH_NS NS_PER_SEC /* preparations are trusted for so long, and until the next may be made */
 #define PREPARE_PAUSE_NS (250 * NS_PER_MS)
 #define SCAN_SHARE 10 /* scans may take a tenth of the time */
 #define PEERS_EVERY_NS (60 * NS_PER_SEC)
@@ -135,27 +135,38 @@ static void snapshot(struct daemon *d, bool everyone, int64_t now_ns) {
 
 /* Anonymous memory of everybody who is not held. Copy-on-write pages count again in sizes: it
  * may be negative, and only its growth means anything. */
-static int64_t rest_bytes(const struct daemon *d) {
+static int64_t rest_bytes(const struct daemon *d, const struct memory_status *m) {
         uint64_t held = 0;
 
         for (size_t i = 0; i < d->groups.n_groups; i++)
                 if (held_files_cover(&d->held, &d->table, &d->groups, (uint32_t)i))
                         held += d->groups.group[i].anon_bytes;
-        return (int64_t)d->memory.anon_mapped - (int64_t)held;
+        return (int64_t)m->anon_mapped - (int64_t)held;
+}
+
+/* What the largest have taken while the snapshot was made must not look as if others had: AnonPages
+ * and the sizes are read again, close together and in the order in which a tick reads them. */
+static bool mark_rest(struct daemon *d, int64_t now_ns) {
+        struct memory_status fresh;
+
+        if (memory_status_read(&d->reader, now_ns, &fresh) < 0 ||
+            held_files_refresh(&d->held, &d->table, &d->groups) < 0)
+                return false;
+        d->prepared_rest_bytes = rest_bytes(d, &fresh);
+        return true;
 }
 
 /* The files of those who rank best, held open from now on. */
 static void hold_best(struct daemon *d, int64_t now_ns) {
-        uint32_t best[HELD_PROCESSES];
+        uint32_t best[HELD_PROCESSES] = {0};
         size_t n = 0;
 
         for (size_t i = 0; i < d->ranking.n && n < ELEMENTS(best); i++)
                 if (d->ranking.candidate[i].reason == CANDIDATE_ELIGIBLE && d->ranking.candidate[i].kin == 0)
                         best[n++] = d->ranking.candidate[i].group;
         held_files_hold(&d->held, &d->table, &d->groups, best, n);
-        d->prepared = n > 0;
-        d->prepared_ns = now_ns;
-        d->prepared_rest_bytes = rest_bytes(d);
+        d->prepared = n > 0 && mark_rest(d, now_ns);
+        d->prepared_until_ns = now_ns + MAX_OF(PREPARE_FRESH_NS, (SCAN_SHARE + 1) * d->look_took_ns);
 }
 
 /* From warn on: who would be next is known, and its files are open. Whether it looked now. */
@@ -174,10 +185,10 @@ static bool prepare(struct daemon *d, int64_t now_ns) {
  * pread: fresh enough, nobody exec'ed, everybody else has not grown by what would matter, and
  * nobody larger was passed over for what may be over by now. */
 static bool refresh_prepared(struct daemon *d, int64_t now_ns) {
-        if (!d->prepared || now_ns - d->prepared_ns > PREPARE_FRESH_NS ||
+        if (!d->prepared || now_ns > d->prepared_until_ns ||
             held_files_refresh(&d->held, &d->table, &d->groups) < 0)
                 return false;
-        if (rest_bytes(d) - d->prepared_rest_bytes > (int64_t)daemon_min_free_bytes(d))
+        if (rest_bytes(d, &d->memory) - d->prepared_rest_bytes > (int64_t)daemon_min_free_bytes(d))
                 return false;
         select_victims(d, now_ns);
         return d->ranking.n_eligible > 0 && !daemon_passed_over_for_a_moment(d) && d->ranking.candidate[0].kin == 0 &&
@@ -203,6 +214,10 @@ static bool terminable(const struct daemon *d, const struct candidate *c) {
         if (d->config.terminate == TERMINATE_USER)
                 return view_starts(unit, "/user.slice/");
         return d->config.terminate == TERMINATE_ALL;
+}
+
+static bool best_is_terminable(const struct daemon *d) {
+        return d->ranking.n_eligible > 0 && terminable(d, &d->ranking.candidate[0]);
 }
 
 static int plan(struct daemon *d, struct kill_session *s, const struct candidate *c) {
@@ -357,8 +372,9 @@ static void decide(struct daemon *d, bool override, int64_t now_ns) {
 static void ask_to_end(struct daemon *d, int64_t now_ns) {
         bool fresh = prepare(d, now_ns);
 
-        if ((!fresh && !refresh_prepared(d, now_ns)) || d->ranking.n_eligible == 0 ||
-            !terminable(d, &d->ranking.candidate[0])) {
+        /* Who may not be asked is no other one before the next preparation, and to read the held ones
+         * again would be nearly all that a tick costs. */
+        if (!best_is_terminable(d) || (!fresh && !refresh_prepared(d, now_ns)) || !best_is_terminable(d)) {
                 d->finished = d->options.once && d->options.force; /* nothing would ever follow */
                 return;
         }

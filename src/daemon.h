@@ -72,7 +72,7 @@ struct daemon {
         int64_t look_took_ns; /* the last snapshot */
         size_t unreadable;    /* processes that may not be read even when calm */
         bool prepared;
-        int64_t prepared_ns;
+        int64_t prepared_until_ns;
         int64_t prepared_rest_bytes;          /* anonymous memory of everybody who is not held */
         int64_t hold_until_ns, hold_again_ns; /* a kernel OOM kill was seen */
         struct daemon_patience exits;         /* in progress */

@@ -405,9 +405,9 @@ END_TEST
 /* ---- the kill that opens nothing ---- */
 
 static void to_the_next_preparation(void) {
-        int64_t before_ns = d.prepared_ns;
+        int64_t before_ns = d.prepared_until_ns;
 
-        for (int i = 0; d.prepared_ns == before_ns; i++) {
+        for (int i = 0; d.prepared_until_ns == before_ns; i++) {
                 ck_assert_int_lt(i, 1000);
                 scripted_run(&sk, 10 * MS);
                 scene_tick();
@@ -456,6 +456,36 @@ START_TEST(a_stale_preparation_is_not_used) {
         ck_assert_uint_gt(opens_of_a_kill(more_than_a_second_passes), 0);
         ck_assert_uint_eq(leak->sigkills, 1);
         ck_assert_uint_eq(d.opens_saved, 0);
+}
+END_TEST
+
+START_TEST(one_that_takes_long_is_fresh_until_the_next) {
+        crowd();
+        sk.available_bytes = WARN_BYTES;
+        scene_start("");
+        scene.scan_takes_ns = 300 * MS;
+        scene_tick();
+        scripted_run(&sk, 2 * SEC); /* the next is due after three */
+        scene_tick();
+        sk.available_bytes = KILL_BYTES;
+        scripted_run(&sk, SEC - MS);
+        scene_go_on(200 * MS);
+        ck_assert_uint_eq(leak->sigkills, 1);
+        ck_assert_uint_eq(scene.opens_of_kill, 0);
+}
+END_TEST
+
+static void it_grows(struct scripted_process *p, const char *file, void *userdata) {
+        if (p->mm && strcmp(file, "status") == 0)
+                p->mm->anon_bytes += 100 * MIB; /* AnonPages was read before */
+}
+
+/* A fast leak, or a look at thousands: what it takes meanwhile is not the others' growth. */
+START_TEST(a_leak_that_grows_while_it_is_looked_at_voids_nothing) {
+        crowd();
+        leak->on_open = it_grows;
+        ck_assert_uint_eq(opens_of_a_kill(NULL), 0);
+        ck_assert_uint_eq(leak->sigkills, 1);
 }
 END_TEST
 
@@ -659,6 +689,30 @@ START_TEST(a_service_is_not_asked) {
         term("", _i == 0 ? "/system.slice/db.service" : "/user.slicer/db.service");
         ck_assert_uint_eq(sk.signals, 0); /* nor somebody else in its place */
         ck_assert_uint_gt(d.held.n, 0);
+}
+END_TEST
+
+static size_t held_reads;
+
+static void count_held_reads(pid_t pid) {
+        held_reads++;
+}
+
+/* All ticks long: reading the held ones again is nearly all that a tick costs. */
+START_TEST(who_is_not_asked_is_not_read_again_and_again) {
+        crowd_at(WARN_BYTES);
+        in_cgroup(leak, "/system.slice/db.service");
+        scene_go_on(SEC);
+        held_reads = 0;
+        scene.on_held_read = count_held_reads;
+        sk.available_bytes = TERM_BYTES;
+        scene.scan_takes_ns = 300 * MS; /* one more preparation, the next is due after three seconds */
+        scene_go_on(SEC);
+        size_t prepared = held_reads;
+        scene_go_on(2 * SEC);
+        ck_assert_uint_gt(scene.ticks, 20);
+        ck_assert_uint_gt(prepared, 0);
+        ck_assert_uint_eq(held_reads, prepared);
 }
 END_TEST
 
@@ -1789,6 +1843,8 @@ int main(void) {
         CASE(a_steep_fall_does_not_outlive_its_kill);
         CASE(enough_is_enough);
         CASE(a_prepared_kill_opens_nothing);
+        CASE(one_that_takes_long_is_fresh_until_the_next);
+        CASE(a_leak_that_grows_while_it_is_looked_at_voids_nothing);
         CASE(a_preparation_is_fresh_for_a_second);
         CASE(a_stale_preparation_is_not_used);
         CASE(a_held_process_that_has_execed_voids_it);
@@ -1805,6 +1861,7 @@ int main(void) {
         CASE(what_was_called_off_is_said_once_a_second);
         CASE(a_user_s_process_is_asked_to_end);
         LOOP(a_service_is_not_asked, 2);
+        CASE(who_is_not_asked_is_not_read_again_and_again);
         CASE(unless_all_are);
         CASE(or_nobody_is);
         CASE(above_the_term_line_nobody_is_asked);
