@@ -468,6 +468,7 @@ int64_t daemon_tick(struct daemon *d, int64_t now_ns) {
         judge(d, now_ns);
         daemon_notify_hear(d, now_ns);
         act(d, now_ns);
+        daemon_notify_tell(d);
         daemon_say_relief(d, now_ns);
         swap_config(d);
         if (d->verdict.level == LEVEL_CALM && !kill_in_flight(&d->domain))

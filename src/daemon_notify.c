@@ -73,21 +73,29 @@ static void hear_report(struct daemon *d, int64_t now_ns) {
                               "the thread that asks for memory hangs: nobody is asked until it moves");
 }
 
+/* A leak passes the line many times. */
+static bool in_episode(const struct daemon *d) {
+        return d->said_warn || d->verdict.level > LEVEL_CALM;
+}
+
 void daemon_notify_hear(struct daemon *d, int64_t now_ns) {
         char note[EVENT_NOTE_MAX];
-        bool episode = d->said_warn || d->verdict.level > LEVEL_CALM; /* a leak passes the line many times */
         int priority;
 
         if (!d->notify.self)
                 return;
-        d->notify.level(d->notify.self, episode ? MAX_OF((int)d->verdict.level, LEVEL_WARN) : LEVEL_CALM);
         hear_report(d, now_ns);
         for (int i = 0; i < NOTES_AT_ONCE && d->notify.take_note(d->notify.self, note, sizeof(note), &priority); i++)
                 daemon_notice(d, EVENT_NOTICE, priority, note);
-        if (!episode)
+        if (!in_episode(d))
                 d->asked_at_warn = false;
         if (d->verdict.level < LEVEL_TERM)
                 d->asker.round = 0; /* its budget runs on: a level that flaps has no second one */
+}
+
+void daemon_notify_tell(struct daemon *d) {
+        if (d->notify.self)
+                d->notify.level(d->notify.self, in_episode(d) ? MAX_OF((int)d->verdict.level, LEVEL_WARN) : LEVEL_CALM);
 }
 
 void daemon_notify_warn(struct daemon *d, int64_t now_ns) {

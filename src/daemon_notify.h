@@ -7,6 +7,8 @@
 /* Every tick, once the level is judged: takes what the last round came to, and passes on what
  * there is to be said. */
 void daemon_notify_hear(struct daemon *d, int64_t now_ns);
+/* Every tick, at its end: what the level is. Whoever listens wakes up, and must not get ahead of a kill. */
+void daemon_notify_tell(struct daemon *d);
 /* At warn, once in an episode; nobody waits. */
 void daemon_notify_warn(struct daemon *d, int64_t now_ns);
 /* Whether a round is being waited for: then it is not worth a whole snapshot to choose. */

@@ -10,6 +10,7 @@
 static struct port {
         size_t listeners, begun, ended;
         int level;
+        size_t sessions_at_kill; /* started when the kill level was first told */
         struct notify_call call; /* the last */
         int64_t begun_ns;
         bool has_report, has_note;
@@ -28,6 +29,8 @@ static void port_end(void *self) {
 }
 
 static void port_level(void *self, int level) {
+        if (level == LEVEL_KILL && port.level < level)
+                port.sessions_at_kill = scene.d.domain.sessions_started;
         port.level = level;
 }
 
@@ -105,6 +108,17 @@ static void go_low(uint64_t available_bytes) {
 static size_t killed(void) {
         return leak->sigkills + second->sigkills + leak->sigterms + second->sigterms;
 }
+
+/* Whoever hears of it on the bus would run on the victim's CPU. */
+START_TEST(the_level_is_told_after_the_shot) {
+        start("");
+        go_low(KILL_BYTES);
+        port.listeners = 0;
+        scene_go_on(50 * MS);
+        ck_assert_uint_eq(killed(), 1);
+        ck_assert_uint_eq(port.sessions_at_kill, 1);
+}
+END_TEST
 
 START_TEST(a_kill_waits_for_its_round_and_is_called_off) {
         start("");
@@ -438,6 +452,7 @@ int main(void) {
         } while (0)
 #define CASE(name) LOOP(name, 1)
 
+        CASE(the_level_is_told_after_the_shot);
         CASE(a_kill_waits_for_its_round_and_is_called_off);
         LOOP(what_is_said_to_be_enough_and_is_not_there_delays_by_a_moment, 2);
         CASE(too_little_and_the_kill_comes_at_once);
