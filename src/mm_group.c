@@ -161,6 +161,12 @@ static void take_figures(struct mm_group *g, const struct process *p) {
         g->freed_bytes = process_freed_bytes(p);
 }
 
+/* Who writes a core dump is none, though its other threads are being killed: process_mrelease answers
+ * EINVAL until the dump has ended (task_will_free_mem()), and only a SIGKILL of ours ends it soon. */
+static bool is_dying(const struct process *p) {
+        return (p->flags & (PROCESS_EXITING | PROCESS_SIGKILL_PENDING)) && !(p->flags & PROCESS_DUMPING);
+}
+
 /* Members were read one after another while the mm grew: the largest reading is the mm's, and
  * whoever gave it goes first. */
 static void judge_members(struct mm_group_set *s, const struct process_table *t, struct mm_group *g) {
@@ -171,7 +177,7 @@ static void judge_members(struct mm_group_set *s, const struct process_table *t,
         for (uint32_t i = 0; i < g->n_members; i++) {
                 const struct process *p = &t->process[member[i]];
 
-                g->dying |= (p->flags & (PROCESS_EXITING | PROCESS_SIGKILL_PENDING | PROCESS_DUMPING)) != 0;
+                g->dying |= is_dying(p);
                 g->ns_init |= (p->flags & PROCESS_NS_INIT) != 0;
                 g->stopped |= (p->flags & PROCESS_STOPPED) != 0;
                 if (p->flags & PROCESS_IN_VFORK)

@@ -202,8 +202,19 @@ START_TEST(the_suspects_are_told) {
         scripted_spawn(&sk, 40, 1, "d", FLOOR / 2)->sigkill_pending = true;
         scripted_spawn(&sk, 50, 1, "e", 100 * MIB);
         group_all();
-        ck_assert(group_of(10)->dying && group_of(20)->dying && group_of(30)->dying && group_of(40)->dying);
+        ck_assert(group_of(10)->dying && group_of(20)->dying && group_of(40)->dying);
         ck_assert(!group_of(50)->dying);
+}
+END_TEST
+
+/* Its threads have SIGKILL pending, but it lives as long as its dump takes. */
+START_TEST(who_writes_a_core_dump_is_no_suspect) {
+        struct scripted_process *p = scripted_spawn(&sk, 10, 1, "a", 100 * MIB);
+
+        p->dumping = true;
+        p->sigkill_pending = _i == 1;
+        group_all();
+        ck_assert(!group_of(10)->dying);
 }
 END_TEST
 
@@ -675,6 +686,7 @@ int main(void) {
         tcase_add_test(tc, without_an_mm_in_no_group);
         tcase_add_test(tc, a_zombie_leader_is_compared_by_its_live_thread);
         tcase_add_test(tc, the_suspects_are_told);
+        tcase_add_loop_test(tc, who_writes_a_core_dump_is_no_suspect, 0, 2);
         tcase_add_test(tc, only_the_short_list_is_detailed);
         tcase_add_test(tc, a_sharer_that_read_small_is_found_and_the_largest_reading_counts);
         tcase_add_test(tc, who_vanished_between_the_stages_is_left_out);
