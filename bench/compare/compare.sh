@@ -5,6 +5,7 @@
 #   bench/compare/compare.sh BUILD-DIRECTORY [RESULTS-DIRECTORY] [-- options of tests/vm/run]
 #
 # With --scenario or --set among the options these are run instead. DOCS=DIR: pages go there.
+# SUBJECTS="oomreapd earlyoom": these alone.
 # It takes hours (software emulation). Each repetition is a file of its own: what is interrupted
 # goes on with the repetition that is missing when the same command is given again; with another
 # binary or with other options it is refused, for one page tells of one of each.
@@ -31,6 +32,8 @@ if [ $# -gt 0 ]; then
 fi
 repetitions=${REPETITIONS:-3}
 words="bench/compare/compare.sh BUILD-DIRECTORY${*:+ -- $*}"
+names=${SUBJECTS:-oomreapd earlyoom nohang systemd-oomd oomd none}
+[ -z "${SUBJECTS-}" ] || words="SUBJECTS='$SUBJECTS' $words"
 [ "$repetitions" = 3 ] || words="REPETITIONS=$repetitions $words"
 case " $* " in
 *" --scenario"* | *" --set"*) ;;
@@ -41,7 +44,7 @@ mkdir -p "$out"
 # What the repetitions in this directory are of; nothing rebuilds it on the way, and a build in
 # between is found out before hours are spent on it.
 same_made() {
-        made="$(sha256sum <"$build/oomreapd") $*"
+        made="$(sha256sum <"$build/oomreapd") ${SUBJECTS-} $*"
         if [ ! -e "$out/made-of" ]; then
                 set -- "$out"/repetition-*.json
                 if [ -e "$1" ]; then
@@ -55,8 +58,16 @@ same_made() {
         fi
 }
 
-subjects="--subject oomreapd --subject earlyoom --subject nohang"
-subjects="$subjects --subject systemd-oomd --subject oomd --subject none"
+# The words, the first third of them at the end.
+moved_on() {
+        for _ in $(seq $((($# + 2) / 3))); do
+                first=$1
+                shift
+                set -- "$@" "$first"
+        done
+        echo "$@"
+}
+
 n=1
 while [ "$n" -le "$repetitions" ]; do
         result=$out/repetition-$n.json
@@ -64,17 +75,17 @@ while [ "$n" -le "$repetitions" ]; do
         if [ ! -s "$result" ]; then
                 # A missed bar (1) is what the page is there to tell; no result at all is not.
                 code=0
-                # shellcheck disable=SC2086
-                "$top/tests/vm/run" $subjects --keep-going --build "$build" \
+                # shellcheck disable=SC2046,SC2086
+                "$top/tests/vm/run" $(printf -- '--subject %s ' $names) --keep-going --build "$build" \
                         --out "$result.part" "$@" || code=$?
                 [ $code -le 1 ] && [ -s "$result.part" ] || exit $code
                 same_made "$@" # a build in the middle of it
                 mv "$result.part" "$result"
         fi
-        # Who comes first meets a cold guest: the turns move on by two, so that in three
+        # Who comes first meets a cold guest: the turns move on by a third, so that in three
         # repetitions nobody is always early or late.
-        first_two=${subjects%"${subjects#* * * * }"}
-        subjects="${subjects#* * * * } ${first_two% }"
+        # shellcheck disable=SC2086
+        names=$(moved_on $names)
         n=$((n + 1))
 done
 exec python3 "$here/report.py" --docs "${DOCS:-$top/docs}" \
