@@ -467,6 +467,8 @@ int64_t daemon_tick(struct daemon *d, int64_t now_ns) {
         sense(d, now_ns);
         judge(d, now_ns);
         daemon_notify_hear(d, now_ns);
+        if (d->verdict.level < LEVEL_TERM) /* a preparation may take its time */
+                daemon_notify_tell(d);
         act(d, now_ns);
         daemon_notify_tell(d);
         daemon_say_relief(d, now_ns);

@@ -11,7 +11,7 @@ struct mm_group {
         int16_t adj;     /* the most protective of the members that are not in vfork */
         bool adj_disagree;
         bool has_vfork; /* some member is a vforked child */
-        bool dying;     /* some member is exiting, has SIGKILL pending or dumps core: a suspect */
+        bool dying;     /* some member is exiting or has SIGKILL pending, and dumps no core: a suspect */
         bool ns_init;   /* some member is PID 1 of a pid namespace */
         bool stopped;   /* some member is stopped */
         uint32_t takes; /* with ns_init: how many further processes of the snapshot it takes along (its descendants) */
