@@ -33,6 +33,10 @@ fi
 repetitions=${REPETITIONS:-3}
 words="bench/compare/compare.sh BUILD-DIRECTORY${*:+ -- $*}"
 names=${SUBJECTS:-oomreapd earlyoom nohang systemd-oomd oomd none}
+case " $names " in
+*" oomreapd "*) ;;
+*) echo "$0: SUBJECTS= without oomreapd has nothing to compare with" >&2; exit 64 ;;
+esac
 [ -z "${SUBJECTS-}" ] || words="SUBJECTS='$SUBJECTS' $words"
 [ "$repetitions" = 3 ] || words="REPETITIONS=$repetitions $words"
 case " $* " in
