@@ -142,8 +142,8 @@ def kernel_kills(dump):
 
 def unmeant_memcg_kills(fired, items, dump):
     """memcg_kills_unmeant: items (or processes of none) that a memory cgroup's OOM killer has hit
-    though no item's own limit was to do so: not noise, and not forgiven by the scenario."""
-    meant = {item["name"] for item in items if item.get("role") == "noise" or item.get("forgiven")}
+    though no item's own limit was to do so: not forgiven by the scenario."""
+    meant = {item["name"] for item in items if item.get("forgiven")}
     owner = {pid: item["name"] for item in items
              for pid in [item.get("pid"), *(item.get("pids") or ())]}
     owner.update({shot.target: shot.item for shot in fired if shot.by == "kernel" and shot.item})

@@ -185,7 +185,7 @@ class Entry:
     def judged(self):
         world = self.world
         journal = world.journal() if self.plan["subject"] == verdict.OURS else []
-        items = [{**i.as_measured(), "forgiven": i.name in world.forgiven}
+        items = [{**i.as_measured(), "forgiven": world.forgives(i)}
                  for i in world.items if not i.ended]
         try:
             measured = measuring.measures(METER_DIR, items, self.plan["subject"],

@@ -250,6 +250,9 @@ class World(System):
         """Kernel kills for this item's own limit are in order; all others are not."""
         self.forgiven.append(item.cgroup)
 
+    def forgives(self, item):
+        return item.cgroup in self.forgiven
+
     def unforgiven(self):
         """The cgroups in which the kernel killed for a limit and should not have; the item of
         a role that nobody counts is forgiven only when the scenario says so."""
