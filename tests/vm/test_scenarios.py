@@ -85,6 +85,8 @@ class Forgiven(unittest.TestCase):
         self.assertEqual(world.unforgiven(), [box, other, box + "/inner"])
         world.forgive_memcg(SimpleNamespace(cgroup=CGROUPS + box))
         self.assertEqual(world.unforgiven(), [other])
+        self.assertTrue(world.forgives(SimpleNamespace(cgroup=CGROUPS + box, name="other")))
+        self.assertFalse(world.forgives(SimpleNamespace(cgroup=CGROUPS + other, name="box")))
 
 
 class Frozen(unittest.TestCase):
@@ -113,6 +115,13 @@ class Hogs(unittest.TestCase):
         self.assertEqual(scenarios_leaks.hogs_too_many(24, 10, 200, 20), 6)
         self.assertEqual(scenarios_leaks.hogs_too_many(24, 10, 201, 20), 6)
         self.assertEqual(scenarios_leaks.hogs_too_many(24, 10, 400, 20), 0)
+
+    def test_to_spare(self):
+        """The last death was needed where one more would be below the line."""
+        self.assertEqual(scenarios_leaks.hogs_to_spare(40, 20, 24), 0)
+        self.assertEqual(scenarios_leaks.hogs_to_spare(40, 75, 24), 0)
+        self.assertEqual(scenarios_leaks.hogs_to_spare(40, 77, 24), 1)
+        self.assertEqual(scenarios_leaks.hogs_to_spare(40, 117, 24), 2)
 
     def test_the_steepest_fall(self):
         samples = [(n / 100, 1000 - (0 if n < 50 else 6 * (n - 50))) for n in range(100)]

@@ -31,12 +31,13 @@ def memory_high(w):
            cg={"memory.high": "80M"})
     w.load("fileread", "--file", data, "--threads", "2", name="reads", role="never",
            cg={"memory.high": "48M"})
-    watch_stall(w, 20)
+    stall, _ = watch_stall(w, 20)
+    w.expect(stall.worst > 0.5, "the machine did look as if it stood still")
     w.expect(available_mib() > w.total_mib / 4, "the machine had memory to spare")
 
 
 def watch_stall(w, seconds):
-    """Lets time pass and notes how bad it looked."""
+    """Lets time pass, notes how bad it looked; returns the stall and the lowest MemAvailable."""
     stall, lowest = Stall(), available_mib()
     end = time.monotonic() + seconds
     while time.monotonic() < end:
@@ -46,7 +47,7 @@ def watch_stall(w, seconds):
     w.note(f"worst second stalled {stall.worst:.0%}, bucket {stall.bucket:.1f} s"
            f"{' and was full' if stall.full_at else ''}, lowest MemAvailable {lowest:.0f} MiB "
            f"of {w.total_mib:.0f}")
-    return lowest
+    return stall, lowest
 
 
 @scenario("compile-storm", sets=("short", "all", "compare"), nobody=True, timeout=90)
@@ -60,7 +61,7 @@ def compile_storm(w):
     ballast(w, w.total_mib * LEAST_LEFT + 100)
     w.load("storm", "--rate", "8", "--each", "24", "--ms", "400", "--max", "4",
            name="compilers", role="never")
-    lowest = watch_stall(w, 12)
+    _, lowest = watch_stall(w, 12)
     w.expect(lowest < w.total_mib * 0.2, "memory did get tight")
 
 
@@ -72,8 +73,8 @@ int main(void) { return %s; }
 """
 
 
-def compile_source(functions=40, cases=40):
-    """A source that takes a compiler a good second under emulation, and some 40 MiB."""
+def compile_source(functions=6, cases=8):
+    """A source that takes a compiler a second or two under emulation, and some 30 MiB."""
     switch = " ".join(f"case {c}: printf(\"%d\", x + {c}); break;" for c in range(cases))
     define = "\n".join(f"F({n})" for n in range(functions))
     return CC_SOURCE % (switch, define, " + ".join(f"f{n}(1)" for n in range(functions)))
@@ -90,13 +91,15 @@ def compile_storm_cc(w):
     w.innocents()
     with open("/tmp/storm.c", "w", encoding="ascii") as f:
         f.write(compile_source())
-    ballast(w, w.total_mib * LEAST_LEFT + 110)
+    ballast(w, w.total_mib * LEAST_LEFT + 80)
     one = "while :; do cc -O1 -c /tmp/storm.c -o /dev/null || echo broken; echo built; done"
     storm = w.spawn(["/bin/sh", "-c", f"for i in 1 2 3 4; do ({one}) & done; wait"],
                     name="make", role="never", steady=False)
-    watch_stall(w, 25)
-    w.note(f"{storm.output().count('built')} compilers ran")
-    w.expect("built" in storm.output(), "compilers did run")
+    _, lowest = watch_stall(w, 25)
+    built = storm.output().count("built")
+    w.note(f"{built} compilers ran")
+    w.expect(built >= 20, "many compilers did run")
+    w.expect(lowest < w.total_mib * 0.15, "memory did get tight")
     w.expect("broken" not in storm.output(), "no compiler was killed")
 
 
@@ -136,7 +139,7 @@ def startup(w, left):
     size = int(available_mib() - w.total_mib * left)
     app = w.load("leak", "--rate", "100", "--hold-at", str(size), name="application",
                  role="never")
-    lowest = watch_stall(w, 10)
+    _, lowest = watch_stall(w, 10)
     w.expect(lowest < w.total_mib * (left + 0.04) or not app.alive(),
              "the application did get large")
 
@@ -253,7 +256,9 @@ def guest_paused(w):
     Wrong would be to take the time that passed on the outside for stall: nobody may die for
     a host's pause. By the monitor the guest's monotonic clock stands still as well, so that
     only the battery clock has moved; without it, 20 s are missing between two ticks, and the
-    kernel may count them as stall of whoever was waiting just then.
+    kernel may count them as stall of whoever was waiting just then. (On the kernels tried it
+    did not, so this shows what a pause does, and not that the daemon's guard against one is
+    needed: test_pressure_policy.c shows what that does.)
     """
     bursts = Bursts(w)
     bursts.burst(lambda: w.expect(w.ask_pause(10), "the guest was paused"))

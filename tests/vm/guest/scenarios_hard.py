@@ -50,8 +50,9 @@ def tmpfs_full_innocent(w):
     Whether it dies is policy and not judged: it is not to blame, but nobody else has anything to
     give back, and memory is below the line. Wrong would be that anybody smaller goes with it.
     """
-    w.load("hold", "--size", "48", name="largest", role="either")
+    largest = w.load("hold", "--size", "48", name="largest", role="either")
     tmpfs_full(w, nobody_is_worth_it=False)
+    w.note(f"the largest, who is not to blame, {'lives' if largest.alive() else 'died'}")
 
 
 def tmpfs_full(w, nobody_is_worth_it=True):

@@ -185,7 +185,8 @@ def fork_bomb(w):
     kill, and each kill makes room for the next. Wrong would be to take an innocent because it
     is larger than each. (Bounded: 300 of them, half as many again as memory can hold, on half
     a CPU; hundreds that wake up to fork would take all of an emulated machine's, and it is
-    memory that is to run out.)"""
+    memory that is to run out. And a bomb with a bound ends as soon as the rest of it fits: what
+    is judged is that nobody else dies for it and that memory is back.)"""
     w.innocents()
     bomb = w.load("bomb", "--each", 3, "--rate", 40, "--max", 300, name="bomb", role="hog",
                   cg={"cpu.max": "50000 100000"})
@@ -202,27 +203,34 @@ def fork_bomb(w):
 @scenario("many-hogs", sets=("all", "compare"), recover=False, timeout=120)
 def many_hogs(w):
     """24 programs of one size want a quarter more than there is, then stop growing. As many
-    have to die as do not fit above our kill line: told from the sizes before anybody dies, and
-    met within one. (Who acts above that line kills more by design. And nobody here asks by
-    its oom_score_adj to go before one of so few MiB: who does, is not wronged.)"""
+    have to die as do not fit above our kill line, and no more: a death was needless where the
+    rest and one more still fit. (Who acts above that line kills more by design. And nobody here
+    asks by its oom_score_adj to go before one of so few MiB: who does, is not wronged.)"""
     count, rate = 24, 2.5
     w.innocents((4, 12, 24), offered=False)
     each = int(w.mem_available() * 1.25 / count)
     empty = w.mem_available()
     hogs = [w.load("leak", "--rate", rate, "--hold-at", each, name=f"hog-{n}", role="either")
             for n in range(count)]
-    need = hogs_too_many(count, each + OF_ITS_OWN, empty, w.kill_line_mib)
+    expected = hogs_too_many(count, each + OF_ITS_OWN, empty, w.kill_line_mib)
     w.until(lambda: all(not h.alive() or h.rss_mib() > each - 1 for h in hogs), 60, 0.2)
     w.wait_calm(1, 3)
     dead = sum(not h.alive() for h in hogs)
-    w.need = min(max(dead, need - 1), need + 1)
-    w.expect(w.mem_available() > w.kill_line_mib, "enough have died")
-    w.expect(dead == w.need, "as many died as did not fit, give or take one")
-    w.note(f"{dead} of {count} hogs of {each} MiB died, {need} were too many; "
-           f"{w.mem_available():.0f} MiB available in the end, line {w.kill_line_mib:.0f} MiB")
+    available = w.mem_available()
+    w.need = dead - hogs_to_spare(each + OF_ITS_OWN, available, w.kill_line_mib)
+    w.expect(available > w.kill_line_mib, "enough have died")
+    w.note(f"{dead} of {count} hogs of {each} MiB died, {w.need} had to ({expected} by what was "
+           f"available before them); {available:.0f} MiB available in the end, line "
+           f"{w.kill_line_mib:.0f} MiB")
 
 
 OF_ITS_OWN = 0.7  # MiB that a process costs besides what it asks for: page tables, stacks
+BREATH = 12       # MiB that come and go with whatever the heartbeat and the harness start
+
+
+def hogs_to_spare(each, available, line):
+    """How many of the dead would still have fitted, by what is available without them."""
+    return max(math.floor((available - line - BREATH) / each), 0)
 
 
 def hogs_too_many(count, each, available, line):
