@@ -62,8 +62,8 @@ static const struct config_key table[] = {
 
         KEY("Notify", "Socket", "/run/oomreapd/notify.sock", CONFIG_TEXT, notify_socket),
         KEY("Notify", "Group", "oomreapd", CONFIG_TEXT, notify_group),
-        KEY("Notify", "WarnBudget", "2s", CONFIG_TIME, notify.warn_budget_ns, .min = 10 * MS, .max = 1 * MIN),
-        KEY("Notify", "KillBudget", "200ms", CONFIG_TIME, notify.kill_budget_ns, .min = 10 * MS, .max = 10 * SEC),
+        KEY("Notify", "WarnBudget", "2s", CONFIG_TIME, notify.warn_budget_ns, .min = 50 * MS, .max = 1 * MIN),
+        KEY("Notify", "KillBudget", "200ms", CONFIG_TIME, notify.kill_budget_ns, .min = 50 * MS, .max = 10 * SEC),
 
         KEY("Notify", "PrekillHooks", "/run/systemd/oomd.prekill.hook", CONFIG_TEXT, notify_hooks),
         KEY("Notify", "LowMemoryMonitor", "yes", CONFIG_BOOL, notify_bus),

@@ -294,11 +294,11 @@ static void shoot(struct daemon *d, const struct candidate *c, bool override, in
         if (!s)
                 return;
         daemon_say_disagreement(d, c);
+        daemon_notify_leave(d, now_ns); /* nobody reads a file of whoever is shot */
         if (term)
                 kill_session_terminate(&d->domain, s, now_ns);
         else
                 kill_session_fire(&d->domain, s, now_ns);
-        daemon_notify_leave(d, now_ns);
         forget_prepared(d);
 }
 
@@ -316,8 +316,8 @@ static bool adopt(struct daemon *d, int64_t now_ns) {
                         continue;
                 struct kill_session *s = start_session(d, SESSION_ADOPTION, false, c, now_ns);
                 if (s) {
-                        kill_session_fire(&d->domain, s, now_ns);
                         daemon_notify_leave(d, now_ns);
+                        kill_session_fire(&d->domain, s, now_ns);
                 }
                 d->prepared = false;
                 return s != NULL;

@@ -63,6 +63,8 @@ struct daemon {
         bool asked_at_warn;     /* in this episode */
         unsigned silent_rounds; /* in a row, without a report in time */
         struct notify_call call;
+        bool call_out;           /* the thread may still be at it */
+        int64_t relief_until_ns; /* enough has come back; so long the thrashing may take to end */
         enum pressure_level asked_level;
 
         /* the tick's own */

@@ -12,6 +12,8 @@
 
 #define NOTES_AT_ONCE 4 /* the ring is for kills first of all */
 #define SILENT_ROUNDS 3 /* without a report: the thread hangs */
+#define ALMOST_GONE_PART 4 /* of the kill line: a fall that nobody has measured may end at any time */
+#define MARGIN_NS (10 * NS_PER_MS) /* the report is to be here when the wait is over */
 
 static bool thrashing(const struct daemon *d) {
         return d->verdict.cause == CAUSE_THRASHING;
@@ -25,13 +27,27 @@ static uint64_t need_bytes(const struct daemon *d) {
         return MAX_OF(d->verdict.need_bytes, UINT64_C(1));
 }
 
+/* Too little to be adopted for, but it is on its way: nobody else is asked meanwhile. */
+static bool somebody_dies(const struct daemon *d) {
+        for (size_t i = 0; i < d->ranking.n; i++) {
+                const struct candidate *c = &d->ranking.candidate[i];
+                const struct mm_group *g = &d->groups.group[c->group];
+
+                if (g->dying && g->freed_bytes >= daemon_min_free_bytes(d) && c->reason != CANDIDATE_SPENT &&
+                    c->reason != CANDIDATE_OUT_OF_SCOPE)
+                        return true;
+        }
+        return false;
+}
+
 static struct notify_answer ask(struct daemon *d, enum notify_stage stage, bool dying, int64_t now_ns) {
         struct notify_need need = {
                 .stage = stage,
                 .need_bytes = need_bytes(d),
                 .exhausted_in_ns = d->verdict.exhausted_in_ns,
                 .in_flight = kill_in_flight(&d->domain),
-                .dying = dying,
+                .dying = dying || somebody_dies(d),
+                .almost_gone = d->memory.available <= d->verdict.plain_line_bytes / ALMOST_GONE_PART,
                 .n_listeners = d->silent_rounds < SILENT_ROUNDS ? d->notify.listeners(d->notify.self, stage) : 0,
         };
 
@@ -41,19 +57,19 @@ static struct notify_answer ask(struct daemon *d, enum notify_stage stage, bool 
 static void begin(struct daemon *d, const struct notify_answer *a, enum notify_stage stage, struct view cgroup) {
         bool warn = stage == NOTIFY_AT_WARN;
         /* What just reaches the line is short again at once; who is asked is to get us clear of it. */
+        int64_t budget_ns = warn ? d->config.notify.warn_budget_ns : d->config.notify.kill_budget_ns;
         uint64_t clear_bytes = warn ? 2 * d->verdict.warn_line_bytes : d->verdict.warn_line_bytes;
 
         d->call = (struct notify_call){
                 .round = a->round,
                 .stage = stage,
                 .need_bytes = MAX_OF(sub_floor(clear_bytes, d->memory.available), need_bytes(d)),
-                .budget_ns = (int64_t)permille_of(
-                        (uint64_t)(warn ? d->config.notify.warn_budget_ns : d->config.notify.kill_budget_ns),
-                        950), /* the report is to be here when the wait is over */
+                .budget_ns = MIN_OF((int64_t)permille_of((uint64_t)budget_ns, 950), budget_ns - MARGIN_NS),
         };
         if (cgroup.n < sizeof(d->call.victim_cgroup))
                 memcpy(d->call.victim_cgroup, cgroup.p, cgroup.n);
         d->asked_level = d->verdict.level;
+        d->call_out = true;
         d->notify.begin(d->notify.self, &d->call);
 }
 
@@ -62,6 +78,7 @@ static void hear_report(struct daemon *d, int64_t now_ns) {
 
         if (d->notify.take(d->notify.self, &report)) {
                 d->silent_rounds = 0; /* it moves, be it too late */
+                d->call_out = d->call_out && report.round != d->call.round;
                 if (notify_rounds_finish(&d->rounds, report.round, report.freed_bytes, now_ns)) {
                         daemon_say_round(d, &report);
                         if (d->asker.round == report.round)
@@ -125,12 +142,16 @@ bool daemon_notify_asks(struct daemon *d, const struct candidate *c, bool dying,
         if (!d->notify.self || d->options.force)
                 return false;
         a = ask(d, NOTIFY_BEFORE_KILL, dying, now_ns);
+        if (a.reply == NOTIFY_RESULT && thrashing(d) && a.freed_bytes >= need_bytes(d))
+                d->relief_until_ns = a.until_ns;
         if (a.reply == NOTIFY_START)
                 begin(d, &a, NOTIFY_BEFORE_KILL, process_unit_cgroup(&d->table, leader));
         if (a.reply == NOTIFY_NO)
                 return false;
-        /* Thrashing is over when it is judged to be, whatever somebody gave. */
-        if (a.reply == NOTIFY_RESULT && (thrashing(d) || a.freed_bytes < need_bytes(d)))
+        /* Thrashing is over when it is judged to be, whatever somebody gave: that takes more than the
+         * tick that hears of it, and no more than the budget. */
+        if (a.reply == NOTIFY_RESULT &&
+            (thrashing(d) ? now_ns >= d->relief_until_ns : a.freed_bytes < need_bytes(d)))
                 return false;
         d->decide_not_before_ns = MIN_OF(now_ns + WAIT_STEP_NS, a.until_ns);
         return true;
@@ -138,10 +159,13 @@ bool daemon_notify_asks(struct daemon *d, const struct candidate *c, bool dying,
 
 void daemon_notify_leave(struct daemon *d, int64_t now_ns) {
         notify_asker_leave(&d->asker);
-        if (!d->notify.self || !d->rounds.running)
+        d->relief_until_ns = 0;
+        if (!d->notify.self)
                 return;
         notify_rounds_abandon(&d->rounds, now_ns);
-        d->notify.end(d->notify.self);
+        if (d->call_out) /* also one whose time is over for us: who was asked must not be measured after the shot */
+                d->notify.end(d->notify.self);
+        d->call_out = false;
 }
 
 int64_t daemon_notify_own_stall_ns(const struct daemon *d, int64_t now_ns) {

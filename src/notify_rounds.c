@@ -19,6 +19,8 @@ static const char *urgent(const struct notify_settings *set, const struct notify
                 return "a victim is in flight";
         if (need->dying)
                 return "something large is dying already";
+        if (need->almost_gone)
+                return "memory is all but gone";
         if (need->exhausted_in_ns < 2 * set->kill_budget_ns)
                 return "memory would be gone before it is over";
         return NULL;

@@ -22,6 +22,7 @@ struct notify_need {
         int64_t exhausted_in_ns; /* INT64_MAX: not falling */
         bool in_flight;          /* a victim is: its memory comes first */
         bool dying;              /* something large is dying already */
+        bool almost_gone;        /* there is hardly any left, however slowly it falls */
         size_t n_listeners;      /* who could be asked now */
 };
 

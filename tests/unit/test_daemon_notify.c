@@ -10,6 +10,7 @@
 static struct port {
         size_t listeners, begun, ended;
         int level;
+        unsigned kills_at_end;   /* when the last round was ended */
         size_t sessions_at_kill; /* started when the kill level was first told */
         struct notify_call call; /* the last */
         int64_t begun_ns;
@@ -24,8 +25,11 @@ static void port_begin(void *self, const struct notify_call *call) {
         port.begun_ns = sk.now_ns;
 }
 
+static struct scripted_process *leak, *second;
+
 static void port_end(void *self) {
         port.ended++;
+        port.kills_at_end = leak->sigkills;
 }
 
 static void port_level(void *self, int level) {
@@ -66,8 +70,6 @@ static void answer(uint64_t freed_bytes) {
 }
 
 /* ---- the machine ---- */
-
-static struct scripted_process *leak, *second;
 
 static void start_with(const char *config, struct daemon_options o) {
         scene_setup();
@@ -183,6 +185,61 @@ START_TEST(nobody_answers_and_the_kill_comes_after_the_budget) {
         ck_assert_uint_eq(second->sigkills, 0);
         ck_assert_int_ge(scene.signal_ns - port.begun_ns, (_i ? 50 : 200) * MS);
         ck_assert_int_le(scene.signal_ns - port.begun_ns, (_i ? 60 : 210) * MS);
+        ck_assert_uint_eq(port.ended, 1); /* the thread may be late: whoever was asked is not measured after the shot */
+        ck_assert_uint_eq(port.kills_at_end, 0);
+}
+END_TEST
+
+/* Too little for an adoption, and on its way. */
+START_TEST(somebody_who_dies_already_is_not_waited_with) {
+        struct scripted_process *dying;
+
+        start("");
+        dying = scripted_spawn(&sk, 302, 1, "dying", 180 * MIB);
+        dying->sigkill_pending = true;
+        dying->exits_after_ns = -1;
+        go_low(KILL_BYTES);
+        scene_go_on(20 * MS);
+        ck_assert_uint_eq(port.begun, 0);
+        ck_assert_uint_eq(leak->sigkills, 1);
+}
+END_TEST
+
+/* All stalled, reclaiming in vain: then a machine may be short with much available. */
+static void stall(int64_t ns) {
+        sk.psi_full_us += (uint64_t)(ns / NS_PER_US);
+        sk.psi_some_us += (uint64_t)(ns / NS_PER_US);
+        sk.allocstall += 100000;
+        sk.refault += 10000000;
+}
+
+/* The end of the stall is seen a tick later than what was given. */
+START_TEST(when_thrashing_what_came_back_has_the_budget_to_tell) {
+        bool it_goes_on = _i == 1;
+
+        start("");
+        sk.swap_total_bytes = sk.swap_free_bytes = 4 * GIB;
+        sk.available_bytes = 2 * GIB;
+        for (int i = 0; i < 1000 && port.begun == 0; i++) {
+                scene.d.asked_at_warn = true;
+                stall(10 * MS);
+                scene_go_on(10 * MS);
+        }
+        ck_assert_uint_eq(port.begun, 1);
+        ck_assert_int_eq(port.call.stage, NOTIFY_BEFORE_KILL);
+        answer(17 * GIB / 10);
+        sk.available_bytes += 17 * GIB / 10;
+        stall(10 * MS); /* before it came */
+        scene_go_on(10 * MS);
+        ck_assert_uint_eq(killed(), 0);
+        for (int i = 0; i < 50; i++) {
+                if (it_goes_on)
+                        stall(10 * MS);
+                scene_go_on(10 * MS);
+        }
+        ck_assert_uint_eq(leak->sigkills, it_goes_on);
+        if (it_goes_on)
+                ck_assert_int_le(scene.signal_ns - port.begun_ns, 230 * MS);
 }
 END_TEST
 
@@ -381,7 +438,7 @@ END_TEST
 
 /* The thread hangs: its listeners are no reason to wait for ever. */
 START_TEST(a_thread_that_hangs_is_found_out) {
-        start("[Notify]\nKillBudget=20ms\n");
+        start("[Notify]\nKillBudget=50ms\n");
         for (int i = 0; i < 5; i++) {
                 for (uint64_t b = 700 * MIB; b > KILL_BYTES + 20 * MIB; b -= 20 * MIB) {
                         port.listeners = 0;
@@ -457,6 +514,8 @@ int main(void) {
         LOOP(what_is_said_to_be_enough_and_is_not_there_delays_by_a_moment, 2);
         CASE(too_little_and_the_kill_comes_at_once);
         LOOP(nobody_answers_and_the_kill_comes_after_the_budget, 2);
+        CASE(somebody_who_dies_already_is_not_waited_with);
+        LOOP(when_thrashing_what_came_back_has_the_budget_to_tell, 2);
         CASE(nobody_listens_and_nothing_is_waited_for);
         CASE(a_fast_leak_is_not_waited_with);
         CASE(a_leak_that_becomes_fast_ends_the_wait);

@@ -228,6 +228,7 @@ START_TEST(what_cannot_wait_is_not_put_off) {
                 {{.stage = NOTIFY_BEFORE_KILL, .exhausted_in_ns = 400 * MS - 1, .n_listeners = 1}, false},
                 {{.stage = NOTIFY_BEFORE_KILL, .exhausted_in_ns = 400 * MS, .n_listeners = 1}, true},
                 {{.stage = NOTIFY_AT_WARN, .exhausted_in_ns = 400 * MS - 1, .n_listeners = 1}, false},
+                {{.stage = NOTIFY_BEFORE_KILL, .exhausted_in_ns = INT64_MAX, .almost_gone = true, .n_listeners = 1}, false},
                 {{.stage = NOTIFY_AT_WARN, .exhausted_in_ns = 400 * MS, .n_listeners = 1}, true},
                 {{.stage = NOTIFY_BEFORE_KILL, .exhausted_in_ns = INT64_MAX, .in_flight = true, .n_listeners = 1},
                  false},
