@@ -40,6 +40,7 @@ struct notifier {
         /* between the loop and the thread */
         pthread_mutex_t lock;
         struct notify_call call;
+        int64_t call_until_ns;
         bool called, ended, reported;
         struct notify_report report;
         _Atomic size_t listeners[2]; /* by stage */
@@ -112,6 +113,7 @@ static void port_begin(void *self, const struct notify_call *call) {
 
         pthread_mutex_lock(&n->lock);
         n->call = *call;
+        n->call_until_ns = n->kernel->monotonic_ns(n->kernel) + call->budget_ns;
         n->called = true;
         n->ended = n->reported = false;
         pthread_mutex_unlock(&n->lock);
@@ -229,16 +231,24 @@ static void tell_level(struct notifier *n, int64_t now_ns) {
 }
 
 static void take_orders(struct notifier *n, int64_t now_ns) {
-        bool called;
+        bool called, stale;
 
         if (n->in_round && is_void(n))
                 end_round(n, false, now_ns);
         pthread_mutex_lock(&n->lock);
         called = n->called;
         n->current = n->call;
+        n->current.budget_ns = n->call_until_ns - now_ns; /* the time that it has lain here is gone */
         n->called = false;
+        stale = called && n->current.budget_ns <= 0;
+        if (stale) { /* nobody is asked for a kill that has long been made; but that we move is told */
+                n->report = (struct notify_report){.round = n->current.round};
+                n->reported = true;
+        }
         pthread_mutex_unlock(&n->lock);
-        if (!called)
+        if (stale)
+                poke(n->wake_fd);
+        if (!called || stale)
                 return;
         n->in_round = true;
         n->started_ns = now_ns;
@@ -318,7 +328,7 @@ static void add_kinds(struct notifier *n, const struct cgroup_layout *layout, co
                 n->n_kinds++;
         if (set->exec && notify_exec_new(next_kind(n), set->exec, &n->notes) == 0)
                 n->n_kinds++;
-        if (set->bus && notify_bus_new(next_kind(n), &n->notes) == 0)
+        if (set->bus && notify_bus_new(next_kind(n), k->monotonic_ns(k) + set->bus_after_ns, &n->notes) == 0)
                 n->n_kinds++;
 }
 

@@ -16,6 +16,7 @@ struct notifier_settings {
         const char *hooks_path;  /* the directory of prekill hooks; NULL: none */
         const char *exec;        /* a command at warn; NULL: none */
         bool bus;                /* LowMemoryMonitor */
+        int64_t bus_after_ns;    /* from the start until its name is asked for */
         const struct notify_reclaim_target *reclaim;
         size_t n_reclaims;
 };

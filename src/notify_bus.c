@@ -12,6 +12,8 @@
 #define RETRY_FIRST_NS NS_PER_SEC
 #define RETRY_MAX_NS (60 * NS_PER_SEC)
 #define MESSAGES_AT_ONCE 16
+#define MESSAGES_A_WINDOW 64 /* anybody may call us, and each call is answered */
+#define WINDOW_NS (100 * NS_PER_MS)
 
 struct notify_bus {
         struct notify_notes *notes;
@@ -19,6 +21,8 @@ struct notify_bus {
         bool owned, taken_said;
         int level, told;
         int64_t retry_ns, pause_ns;
+        int64_t window_ns; /* when the present one began */
+        unsigned heard;    /* messages in it */
 };
 
 static const sd_bus_vtable vtable[] = {
@@ -97,11 +101,15 @@ static size_t bus_listeners(void *self, enum notify_stage stage, int64_t now_ns)
         return 0;
 }
 
+static bool heard_enough(const struct notify_bus *b) {
+        return b->heard >= MESSAGES_A_WINDOW;
+}
+
 static size_t bus_poll_fds(void *self, struct pollfd *fds, size_t cap) {
         struct notify_bus *b = self;
         int events;
 
-        if (!b->bus || cap == 0 || (events = sd_bus_get_events(b->bus)) < 0)
+        if (!b->bus || cap == 0 || heard_enough(b) || (events = sd_bus_get_events(b->bus)) < 0)
                 return 0;
         fds[0] = (struct pollfd){.fd = sd_bus_get_fd(b->bus), .events = (short)events};
         return 1;
@@ -113,6 +121,8 @@ static int64_t bus_due_ns(void *self) {
 
         if (!b->bus)
                 return b->retry_ns;
+        if (heard_enough(b))
+                return b->window_ns + WINDOW_NS;
         /* What was read and not looked at yet shows as a timeout of 0. */
         if (sd_bus_get_timeout(b->bus, &usec) < 0 || usec > (uint64_t)INT64_MAX / NS_PER_US)
                 return INT64_MAX;
@@ -125,8 +135,14 @@ static void bus_handle(void *self, const struct pollfd *fds, size_t n, int64_t n
 
         if (!b->bus && now_ns >= b->retry_ns)
                 connect_bus(b, now_ns);
-        for (int i = 0; i < MESSAGES_AT_ONCE && b->bus && (r = sd_bus_process(b->bus, NULL)) > 0; i++)
+        if (now_ns - b->window_ns >= WINDOW_NS) {
+                b->window_ns = now_ns;
+                b->heard = 0;
+        }
+        for (int i = 0; i < MESSAGES_AT_ONCE && b->bus && !heard_enough(b) && (r = sd_bus_process(b->bus, NULL)) > 0; i++) {
                 b->pause_ns = 0; /* it works */
+                b->heard++;
+        }
         if (b->bus && r < 0)
                 disconnect(b, now_ns);
 }
@@ -158,12 +174,13 @@ static bool bus_free(void *self) {
         return true;
 }
 
-int notify_bus_new(struct notify_kind *ret, struct notify_notes *notes) {
+int notify_bus_new(struct notify_kind *ret, int64_t not_before_ns, struct notify_notes *notes) {
         struct notify_bus *b = calloc(1, sizeof(*b));
 
         if (!b)
                 return -ENOMEM;
         b->notes = notes;
+        b->retry_ns = not_before_ns;
         *ret = (struct notify_kind){.self = b,
                                     .listeners = bus_listeners,
                                     .poll_fds = bus_poll_fds,

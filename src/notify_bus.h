@@ -4,6 +4,7 @@
 
 #include "notify_kind.h"
 
-/* The bus may come later, or never; where the name has another owner, nothing is sent. Fills
- * *ret; −ENOMEM. */
-int notify_bus_new(struct notify_kind *ret, struct notify_notes *notes);
+/* The bus may come later, or never; where the name has another owner, nothing is sent. It is not
+ * asked for before not_before_ns: low-memory-monitor ends when it finds the name taken, and it is
+ * started later than we are. Fills *ret; −ENOMEM. */
+int notify_bus_new(struct notify_kind *ret, int64_t not_before_ns, struct notify_notes *notes);

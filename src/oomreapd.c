@@ -18,6 +18,8 @@
 #include "queries.h"
 #include "version.h"
 
+#define BUS_AFTER_NS (60 * NS_PER_SEC) /* low-memory-monitor, started with the desktop, comes first */
+
 enum { EXIT_NOTHING_KILLED = 3, EXIT_NOT_BACK = 4, EXIT_WRONG_USAGE = 64, EXIT_NO_PLACE = 69, EXIT_CONFIG = 78 };
 
 struct run {
@@ -213,6 +215,7 @@ static void start_notifier(struct run *run) {
                 .hooks_path = c->notify_hooks,
                 .exec = c->notify_exec,
                 .bus = c->notify_bus,
+                .bus_after_ns = BUS_AFTER_NS,
                 .reclaim = c->reclaim,
                 .n_reclaims = c->n_reclaims,
         };
