@@ -18,6 +18,7 @@
 #define STEP_MIN_BYTES MIB /* less than a page is nothing to the kernel, and little not worth a call */
 #define INTERRUPT_SIGNAL SIGUSR1
 #define INTERRUPT_AGAIN_NS (10 * NS_PER_MS) /* the signal before may have come between two writes */
+#define OVER_GRACE_NS (100 * NS_PER_MS) /* for the interrupt to arrive */
 #define STACK_BYTES (64 * KIB)
 
 struct target {
@@ -44,7 +45,7 @@ struct notify_reclaim {
         bool wanted, stop;
         uint64_t need_bytes;
         _Atomic bool busy, over;            /* over: the round is */
-        int64_t stall_ns, writing_since_ns; /* with the lock */
+        int64_t stall_ns, writing_since_ns, over_since_ns; /* with the lock; 0: not */
         int64_t stall_seen_ns;              /* the loop's */
 };
 
@@ -75,11 +76,21 @@ static uint64_t read_low(struct kernel *k, int fd) {
         return read_bytes(k, fd);
 }
 
+/* Of a write that goes on after its round, half: it may be stuck for minutes where no signal gets it,
+ * and must neither hide what others stall nor be taken for a machine that stands still (half of `some`
+ * less half of the time is a quarter, Stall='s default). With the lock. */
+static int64_t own_part_ns(const struct notify_reclaim *r, int64_t since_ns, int64_t now_ns) {
+        int64_t alone_ns = r->over_since_ns > 0 ? MAX_OF(r->over_since_ns + OVER_GRACE_NS, since_ns) : now_ns;
+
+        return alone_ns >= now_ns ? now_ns - since_ns : alone_ns - since_ns + (now_ns - alone_ns) / 2;
+}
+
 /* Together, or a look in between would see the sum go back. */
-static void set_stall(struct notify_reclaim *r, int64_t more_ns, int64_t writing_since_ns) {
+static void set_writing(struct notify_reclaim *r, bool writing, int64_t now_ns) {
         pthread_mutex_lock(&r->lock);
-        r->stall_ns += more_ns;
-        r->writing_since_ns = writing_since_ns;
+        if (r->writing_since_ns > 0)
+                r->stall_ns += own_part_ns(r, r->writing_since_ns, now_ns);
+        r->writing_since_ns = writing ? now_ns : 0;
         pthread_mutex_unlock(&r->lock);
 }
 
@@ -90,12 +101,11 @@ static int write_step(struct notify_reclaim *r, struct target *t, uint64_t bytes
         int n = swappiness < 0
                         ? snprintf(buf, sizeof(buf), "%llu", (unsigned long long)bytes)
                         : snprintf(buf, sizeof(buf), "%llu swappiness=%d", (unsigned long long)bytes, swappiness);
-        int64_t since_ns = k->monotonic_ns(k);
         ssize_t result;
 
-        set_stall(r, 0, since_ns);
+        set_writing(r, true, k->monotonic_ns(k));
         result = k->write_once(k, t->reclaim_fd, buf, (size_t)n);
-        set_stall(r, k->monotonic_ns(k) - since_ns, 0);
+        set_writing(r, false, k->monotonic_ns(k));
         return result < 0 ? (int)result : 0;
 }
 
@@ -263,6 +273,11 @@ static void reclaim_begin(void *self, const struct notify_call *call, int64_t no
         pthread_mutex_lock(&r->lock);
         atomic_store(&r->over, false);
         atomic_store(&r->busy, true);
+        if (r->over_since_ns > 0 && r->writing_since_ns > 0) { /* the write of the round before goes on in this one */
+                r->stall_ns += own_part_ns(r, r->writing_since_ns, now_ns);
+                r->writing_since_ns = now_ns;
+        }
+        r->over_since_ns = 0;
         r->need_bytes = call->need_bytes;
         r->wanted = true;
         pthread_cond_signal(&r->work);
@@ -291,13 +306,18 @@ static void reclaim_end(void *self, struct notify_report *report, int64_t now_ns
                 return;
         r->asked = false;
         atomic_store(&r->over, true);
+        pthread_mutex_lock(&r->lock);
+        r->over_since_ns = now_ns;
+        pthread_mutex_unlock(&r->lock);
         if (atomic_load(&r->busy))
                 (void)pthread_kill(r->thread.id, INTERRUPT_SIGNAL);
         for (size_t i = 0; i < r->n && report; i++) {
                 if (r->target[i].reclaim_fd < 0)
                         continue;
-                report->freed_bytes +=
-                        sub_floor(r->target[i].before_bytes, read_bytes(r->kernel, r->target[i].usage_fd));
+                uint64_t left; /* of a cgroup that has gone nobody knows */
+
+                if (cgroup_usage_read(r->kernel, r->target[i].usage_fd, &left) == 0)
+                        report->freed_bytes += sub_floor(r->target[i].before_bytes, left);
                 report->asked++;
                 report->answered++; /* it is not late: it was told to stop */
         }
@@ -309,7 +329,9 @@ int64_t notify_reclaim_stall_ns(void *self, int64_t now_ns) {
 
         if (pthread_mutex_trylock(&r->lock) != 0)
                 return r->stall_seen_ns;
-        r->stall_seen_ns = r->stall_ns + (r->writing_since_ns > 0 ? MAX_OF(now_ns - r->writing_since_ns, 0) : 0);
+        r->stall_seen_ns = r->stall_ns;
+        if (r->writing_since_ns > 0 && now_ns > r->writing_since_ns)
+                r->stall_seen_ns += own_part_ns(r, r->writing_since_ns, now_ns);
         pthread_mutex_unlock(&r->lock);
         return r->stall_seen_ns;
 }

@@ -12,6 +12,7 @@
 #include <time.h>
 
 #define BLOCKS_FOR_EVER (-1)
+#define STUCK (-2) /* no signal ends it, as in uninterruptible sleep: for half a second */
 
 struct cgroup {
         const char *path;
@@ -88,6 +89,10 @@ static ssize_t fake_write(struct kernel *k, int fd, const void *buf, size_t len)
         }
         c->writes++;
         c->largest_step_bytes = MAX_OF(c->largest_step_bytes, bytes);
+        for (int i = 0; i < 100 && takes_ns == STUCK; i++) /* a signal costs it 5 ms at most */
+                (void)usleep(5000);
+        if (takes_ns == STUCK)
+                t = (struct timespec){0};
         if (takes_ns == BLOCKS_FOR_EVER)
                 t = (struct timespec){.tv_sec = 1000};
         if (nanosleep(&t, NULL) < 0)
@@ -261,6 +266,29 @@ START_TEST(the_end_of_the_round_ends_the_write) {
 }
 END_TEST
 
+/* What no signal ends may last for minutes: it must neither hide the stall of others, nor look like
+ * a machine that stands still. */
+START_TEST(a_write_that_is_stuck_counts_half_after_its_round) {
+        int64_t now_ns, before_ns, counted_ns;
+        struct notify_report r = {0};
+
+        cg[0].takes_ns = STUCK;
+        start(-1);
+        begin(100 * MIB);
+        ck_assert(!wait_until_done(20));
+        kind.end(kind.self, &r, kernel.monotonic_ns(&kernel));
+        (void)usleep(150000); /* the interrupt had its time */
+        before_ns = kernel.monotonic_ns(&kernel);
+        counted_ns = notify_reclaim_stall_ns(kind.self, before_ns);
+        ck_assert_int_ge(counted_ns, 100 * NS_PER_MS);
+        (void)usleep(100000);
+        now_ns = kernel.monotonic_ns(&kernel);
+        counted_ns = notify_reclaim_stall_ns(kind.self, now_ns) - counted_ns;
+        ck_assert_int_ge(counted_ns, (now_ns - before_ns) / 2 - NS_PER_MS);
+        ck_assert_int_le(counted_ns, (now_ns - before_ns) / 2 + NS_PER_MS);
+}
+END_TEST
+
 /* A round before a kill takes the place of one at warn in the middle of a write. */
 START_TEST(the_next_round_goes_on_where_the_last_one_was_writing) {
         cg[0].takes_ns = 50 * NS_PER_MS;
@@ -342,6 +370,7 @@ int main(void) {
         tcase_add_test(t, what_cannot_be_had_is_left_to_the_next_one);
         tcase_add_loop_test(t, swappiness_where_the_kernel_has_it, 0, 2);
         tcase_add_test(t, the_end_of_the_round_ends_the_write);
+        tcase_add_test(t, a_write_that_is_stuck_counts_half_after_its_round);
         tcase_add_test(t, the_next_round_goes_on_where_the_last_one_was_writing);
         tcase_add_test(t, slow_steps_are_as_many_as_the_round_allows);
         tcase_add_test(t, what_is_not_there_is_said_once_and_may_come);
