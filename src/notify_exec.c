@@ -139,8 +139,10 @@ static bool end_child(struct notify_exec *x) {
 
         pthread_mutex_lock(&x->lock);
         any = x->pid > 0;
-        if (any)
+        if (any) {
                 (void)kill(-x->pid, SIGKILL);
+                (void)kill(x->pid, SIGKILL); /* it may have left its group; not waited for yet, so it is nobody else */
+        }
         pthread_mutex_unlock(&x->lock);
         return any;
 }

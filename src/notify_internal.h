@@ -21,7 +21,8 @@ struct subscriber {
         uid_t uid;
         char comm[32]; /* escaped */
         int64_t since_ns;
-        bool subscribed, asked, answered, counted;
+        bool subscribed, asked, answered, counted, excused;
+        int64_t owes_until_ns; /* an answer to what it was asked last */
         uint64_t claimed_bytes, before_bytes, after_bytes, given_bytes;
         struct notify_standing standing;
         struct rate messages;
@@ -58,6 +59,12 @@ void subscriber_forget(struct notify_socket *s, struct subscriber *u);
 bool subscriber_tell(const struct subscriber *u, struct oomreapd_message m);
 
 /* A round, as struct notify_kind has it; self is a struct notify_socket. */
+/* What it still has. Of a cgroup that has gone nobody knows: it counts as having given nothing. A
+ * process that has gone has given all. */
+static inline uint64_t subscriber_left_bytes(const struct subscriber *u, struct kernel *k) {
+        return notify_measure_read(&u->measure, k, u->measure.usage_fd >= 0 ? UINT64_MAX : 0);
+}
+
 void subscribers_begin(void *self, const struct notify_call *call, int64_t now_ns);
 bool subscribers_pending(void *self);
 void subscribers_end(void *self, struct notify_report *report, int64_t now_ns);

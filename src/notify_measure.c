@@ -84,11 +84,11 @@ int notify_measure_cgroup(struct notify_measure *m, struct kernel *k, const stru
         return MIN_OF(m->usage_fd, 0);
 }
 
-uint64_t notify_measure_read(const struct notify_measure *m, struct kernel *k) {
+uint64_t notify_measure_read(const struct notify_measure *m, struct kernel *k, uint64_t otherwise) {
         uint64_t bytes = 0;
         int r = m->usage_fd >= 0 ? cgroup_usage_read(k, m->usage_fd, &bytes) : read_anon(k, m->status_fd, &bytes);
 
-        return r == 0 ? bytes : 0;
+        return r == 0 ? bytes : otherwise;
 }
 
 void notify_measure_close(struct notify_measure *m, struct kernel *k) {

@@ -18,8 +18,8 @@ int notify_measure_open(struct notify_measure *m, struct kernel *k, pid_t pid);
 /* Its cgroup counts from now on. 0; −ESRCH when the process has gone (its number may be another's);
  * −errno. */
 int notify_measure_cgroup(struct notify_measure *m, struct kernel *k, const struct cgroup_layout *layout, pid_t pid);
-/* 0 when it cannot be read: who has gone has nothing. */
-uint64_t notify_measure_read(const struct notify_measure *m, struct kernel *k);
+/* `otherwise` when it cannot be read: the process or the cgroup has gone. */
+uint64_t notify_measure_read(const struct notify_measure *m, struct kernel *k, uint64_t otherwise);
 void notify_measure_close(struct notify_measure *m, struct kernel *k);
 /* Clock ticks since boot; 0 when it cannot be read. */
 uint64_t notify_start_time_of(struct kernel *k, pid_t pid);

@@ -208,8 +208,10 @@ static void hear(struct notify_socket *s, struct subscriber *u, const struct oom
         else if (m->type == OOMREAPD_FREED && u->asked && !u->answered && m->round == s->round) {
                 u->answered = true;
                 u->claimed_bytes = m->bytes;
-                u->after_bytes = notify_measure_read(&u->measure, s->kernel);
+                u->after_bytes = subscriber_left_bytes(u, s->kernel);
         }
+        if (m->type == OOMREAPD_FREED) /* whichever round it speaks of, it is free for the next */
+                u->owes_until_ns = 0;
 }
 
 static void listen_to(struct notify_socket *s, struct subscriber *u, int64_t now_ns) {

@@ -23,7 +23,10 @@ void subscribers_begin(void *self, const struct notify_call *call, int64_t now_n
                 u->claimed_bytes = u->after_bytes = 0;
                 if (!u->asked)
                         continue;
-                u->before_bytes = notify_measure_read(&u->measure, s->kernel);
+                /* It may still be at work for a round that this one has overtaken, within what it was told. */
+                u->excused = now_ns < u->owes_until_ns;
+                u->owes_until_ns = MAX_OF(u->owes_until_ns, now_ns + call->budget_ns);
+                u->before_bytes = notify_measure_read(&u->measure, s->kernel, 0);
                 (void)subscriber_tell(u, m); /* whose queue is full is late */
         }
 }
@@ -70,7 +73,7 @@ static uint64_t not_counted_yet(const struct notify_socket *s, size_t index, uin
 static void settle(struct notify_socket *s, size_t index, struct notify_report *report, int64_t now_ns) {
         struct subscriber *u = &s->subscriber[index];
         uint64_t given =
-                sub_floor(u->before_bytes, u->answered ? u->after_bytes : notify_measure_read(&u->measure, s->kernel));
+                sub_floor(u->before_bytes, u->answered ? u->after_bytes : subscriber_left_bytes(u, s->kernel));
 
         report->asked++;
         report->answered += u->answered;
@@ -79,9 +82,11 @@ static void settle(struct notify_socket *s, size_t index, struct notify_report *
         u->given_bytes = given;
         report->short_of_word += notify_conduct_of(u->answered, u->claimed_bytes, given) == NOTIFY_SHORT;
         u->counted = true;
-        if (u->fd >= 0)
+        if (!u->answered && u->excused)
+                return;
+        if (u->fd >= 0 || u->answered)
                 judge(s, u, given, now_ns);
-        else if (!u->answered) /* it hung up instead; if it is no more, nobody will ask for its strikes */
+        else /* it hung up instead; if it is no more, nobody will ask for its strikes */
                 (void)notify_standing_judge(&u->standing, NOTIFY_LATE, now_ns);
 }
 
