@@ -11,6 +11,7 @@
 #include <sys/stat.h>
 #include <sys/un.h>
 #include <sys/wait.h>
+#include <systemd/sd-bus.h>
 
 #include "notifier.h"
 #include "notify_hooks.h"
@@ -432,6 +433,43 @@ START_TEST(the_bus_may_come_later_and_go) {
 }
 END_TEST
 
+static size_t answers;
+
+static int on_answer(sd_bus_message *m, void *userdata, sd_bus_error *error) {
+        answers++;
+        return 1;
+}
+
+/* Anybody may call: each call costs an answer, in a thread that goes before all others. */
+START_TEST(whoever_calls_all_the_time_is_answered_now_and_then) {
+        int64_t until_ns;
+        sd_bus *caller;
+        size_t calls = 0;
+
+        start_bus();
+        start(&(struct notifier_settings){.bus = true});
+        (void)usleep(300000);
+        ck_assert_int_ge(sd_bus_open_system(&caller), 0);
+        until_ns = kernel.monotonic_ns(&kernel) + NS_PER_SEC;
+        while (kernel.monotonic_ns(&kernel) < until_ns) {
+                if (calls < answers + 100) {
+                        ck_assert_int_ge(sd_bus_call_method_async(caller, NULL, "org.freedesktop.LowMemoryMonitor",
+                                                                  "/org/freedesktop/LowMemoryMonitor",
+                                                                  "org.freedesktop.DBus.Properties", "GetAll", on_answer,
+                                                                  NULL, "s", "org.freedesktop.LowMemoryMonitor"),
+                                         0);
+                        calls++;
+                }
+                ck_assert_int_ge(sd_bus_process(caller, NULL), 0);
+        }
+        sd_bus_flush_close_unref(caller);
+        printf("  %zu calls answered in a second\n", answers);
+        ck_assert_uint_gt(answers, 100);
+        ck_assert_uint_le(answers, 64 * 11);
+        end_bus();
+}
+END_TEST
+
 START_TEST(another_owner_of_the_name_is_left_alone) {
         struct notifier_settings set = {.bus = true};
         struct notifier *owner;
@@ -473,6 +511,7 @@ int main(void) {
 #ifdef HAVE_GLIB
         tcase_add_test(t, a_program_with_glib_is_warned);
         tcase_add_test(t, the_bus_may_come_later_and_go);
+        tcase_add_test(t, whoever_calls_all_the_time_is_answered_now_and_then);
         tcase_add_test(t, another_owner_of_the_name_is_left_alone);
 #else
         printf("left out: without GLib and dbus-daemon the bus is not tried\n");
