@@ -142,6 +142,31 @@ START_TEST(the_fast_path_allocates_and_opens_nothing) {
 }
 END_TEST
 
+/* Others are asked first: the order, the wait, and files held for it; nor does the thread allocate. */
+START_TEST(a_round_before_the_kill_allocates_nothing) {
+        char path[64], text[160], words[96];
+        struct world_hog *large = world_hog("size=200"), *asked;
+        const struct notify_port *port = &world.daemon.notify;
+
+        snprintf(path, sizeof(path), "/tmp/oomreapd-no-malloc-%d", getpid());
+        snprintf(text, sizeof(text), "[Kill]\nTerminate=never\n[Notify]\nGroup=no\nSocket=%s\n", path);
+        snprintf(words, sizeof(words), "size=20 offers=hangs,%s", path);
+        world_daemon(text);
+        world_notifier();
+        asked = world_hog(words);
+        for (int i = 0; i < 2000 && port->listeners(port->self, NOTIFY_BEFORE_KILL) == 0; i++)
+                (void)usleep(1000);
+        world_leave(16 * MIB);
+        arm();
+        (void)released("asked before");
+        ck_assert_int_eq(world.daemon.call.stage, NOTIFY_BEFORE_KILL);
+        ck_assert_int_ge(world.ended[0].signalled_ns - world.ended[0].trigger_ns, 190 * NS_PER_MS);
+        assert_only_killed(large);
+        ck_assert(hog_alive(asked));
+        (void)unlink(path);
+}
+END_TEST
+
 START_TEST(the_cold_path_allocates_nothing) {
         struct world_hog *large = world_hog("size=200");
 
@@ -244,6 +269,7 @@ END_TEST
 
 static void add(TCase *tc) {
         tcase_add_test(tc, the_fast_path_allocates_and_opens_nothing);
+        tcase_add_test(tc, a_round_before_the_kill_allocates_nothing);
         tcase_add_test(tc, the_cold_path_allocates_nothing);
         tcase_add_test(tc, many_small_kin_cost_no_allocation);
         if (!world_freezer_missing())

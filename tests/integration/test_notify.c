@@ -305,6 +305,30 @@ START_TEST(two_hundred_subscribers) {
 }
 END_TEST
 
+/* However many are asked and do not answer: one budget, and the kill. */
+START_TEST(two_hundred_who_hang_cost_one_budget) {
+        enum { N = 200 };
+        struct world_hog *large;
+        const struct kill_session *s;
+        int fd[N];
+
+        start("");
+        large = world_hog("size=300");
+        for (int i = 0; i < N; i++)
+                fd[i] = subscribe();
+        wait_for_listeners(N);
+        world_leave(10 * MIB);
+        s = only_session(SESSION_RELEASED);
+        assert_only_killed(large);
+        ck_assert_int_ge(since_trigger_ns(s), BUDGET - 10 * NS_PER_MS);
+        ck_assert_int_lt(since_trigger_ns(s), BUDGET + 50 * NS_PER_MS);
+        printf("  200 who hang: %lld ms from the trigger to the signal\n",
+               (long long)(since_trigger_ns(s) / NS_PER_MS));
+        for (int i = 0; i < N; i++)
+                close(fd[i]);
+}
+END_TEST
+
 static struct notify_report round_of(uint64_t number, int64_t budget_ns) {
         struct notify_call call = {
                 .round = number, .stage = NOTIFY_BEFORE_KILL, .need_bytes = 1, .budget_ns = budget_ns};
@@ -570,6 +594,7 @@ static void add(TCase *t) {
         tcase_add_test(t, an_unprivileged_stranger_is_refused);
         tcase_add_test(t, whoever_is_in_the_group_may);
         tcase_add_test(t, two_hundred_subscribers);
+        tcase_add_test(t, two_hundred_who_hang_cost_one_budget);
         tcase_add_test(t, one_process_gives_once_however_often_it_has_subscribed);
         tcase_add_test(t, a_stale_order_is_dropped);
         tcase_add_test(t, who_was_given_more_time_is_not_late);
