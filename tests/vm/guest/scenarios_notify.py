@@ -6,6 +6,7 @@ from world import LOAD
 from helpers import available_mib
 
 IDLE = "idle-cache"
+LOW_MIB = 180
 
 
 def asked(w):
@@ -68,10 +69,12 @@ def cache_kept(w):
 def reclaim(w):
     """Memory that nobody uses is taken from a cgroup that the administrator has named.
 
-    Wrong would be to kill while it can be had, or to take our own writes' stall for thrashing."""
+    Wrong would be to kill while it can be had, to take our own writes' stall for thrashing, or to
+    take what memory.low protects: the kernel does not keep it for the cgroup that is named."""
     w.innocents(sizes=(4, 12, 24, 48))
     w.swap("zram", 400)
-    idle = w.load("hold", "--size", "250", name=IDLE, role="innocent")
+    idle = w.load("hold", "--size", "250", name=IDLE, role="innocent",
+                  cg={"memory.low": str(LOW_MIB << 20)})
     before = int(read(f"{LOAD}/{IDLE}/memory.current"))
     left = available_mib()
     w.load("leak", "--start", str(int(left - 150)), "--rate", "15", "--hold-at", str(int(left - 20)),
@@ -82,5 +85,6 @@ def reclaim(w):
     w.note(f"the idle cgroup: {before >> 20} MiB before, {after >> 20} MiB after")
     w.expect(len(asked(w)) >= 1, "there was a round")
     w.expect(before - after > 16 << 20, "it was reclaimed from")
+    w.expect(after >= LOW_MIB << 20, "what memory.low protects was left alone")
     w.expect(idle.alive(), "it is alive")
     tell(w)
