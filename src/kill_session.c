@@ -389,6 +389,15 @@ void kill_domain_step(struct kill_domain *d, const struct memory_status *memory,
                 }
 }
 
+/* Who writes a core dump cannot be reaped before the dump has ended, and the SIGKILL that ends it takes
+ * its time where the machine is slow: that nothing has come yet says nothing. */
+static int64_t override_after_ns(const struct kill_domain *d, const struct kill_session *s) {
+        for (uint32_t i = 0; i < s->n_mms; i++)
+                if (s->mm[i].dumping && !s->mm[i].reaped)
+                        return MAX_OF(d->set.override_after_ns, DUMP_NS);
+        return d->set.override_after_ns;
+}
+
 bool kill_override_allowed(const struct kill_domain *d, const struct memory_status *memory,
                            const struct pressure_verdict *verdict, int64_t now_ns) {
         bool nearly_gone = verdict->desperate || verdict->exhausted_in_ns < NS_PER_SEC;
@@ -402,7 +411,8 @@ bool kill_override_allowed(const struct kill_domain *d, const struct memory_stat
                 /* A worker may be stuck before the signal: then the time runs from the shot. */
                 if (session_in_flight(s->state))
                         return s->state >= SESSION_KILLING && !s->evidence && !gain_suffices(s) &&
-                               now_ns - MAX_OF(s->signalled_ns, s->fired_ns) >= d->set.override_after_ns &&
+                               now_ns - MAX_OF(s->signalled_ns, s->fired_ns) >=
+                                       (at_floor ? d->set.override_after_ns : override_after_ns(d, s)) &&
                                (at_floor ? s->best_gain_bytes < (int64_t)s->expected_bytes / FLOOR_GAIN_PART
                                          : memory->available < s->before.available);
         }

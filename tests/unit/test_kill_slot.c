@@ -246,6 +246,30 @@ START_TEST(the_conditions_of_an_override) {
 }
 END_TEST
 
+/* Seen on a booted machine: the dump had not ended after 450 ms, and an innocent died. */
+START_TEST(an_override_waits_for_the_end_of_a_core_dump) {
+        struct pressure_verdict v = {.level = LEVEL_KILL, .desperate = true, .falling = true, .exhausted_in_ns = INT64_MAX};
+        struct memory_status now = {.base = 1000 * MIB, .available = 13 * MIB};
+        struct kill_session *s = &domain.session[0];
+
+        s->state = SESSION_REAPING;
+        s->expected_bytes = GIB;
+        s->before.available = 20 * MIB;
+        s->n_mms = 1;
+        s->mm[0].dumping = true;
+        s->fired_ns = s->signalled_ns = sk.now_ns - NS_PER_SEC + 1;
+        ck_assert(!kill_override_allowed(&domain, &now, &v, sk.now_ns));
+        ck_assert(kill_override_allowed(&domain, &now, &v, sk.now_ns + 1));
+        now.available = 5 * MIB; /* no time for that */
+        ck_assert(kill_override_allowed(&domain, &now, &v, sk.now_ns));
+        now.available = 13 * MIB;
+        s->mm[0].dumping = false;
+        ck_assert(kill_override_allowed(&domain, &now, &v, sk.now_ns));
+        s->n_mms = 0;
+        s->state = SESSION_FREE;
+}
+END_TEST
+
 /* ---- two in flight ---- */
 
 static struct kill_session *fire_second(pid_t pid) {
@@ -562,6 +586,7 @@ static Suite *kill_slot_suite(void) {
         tcase_add_checked_fixture(tc, scene_setup, scene_teardown);
         tcase_add_loop_test(tc, the_conditions_of_an_override, 0, ELEMENTS(shortages));
         tcase_add_test(tc, an_override_does_not_wait_for_nothing_to_fall);
+        tcase_add_test(tc, an_override_waits_for_the_end_of_a_core_dump);
         tcase_add_test(tc, what_the_second_gives_back_does_not_release_the_first);
         tcase_add_test(tc, what_the_first_gives_back_does_not_release_the_second);
         tcase_add_test(tc, who_gave_nothing_back_takes_no_credit);
