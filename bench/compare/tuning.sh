@@ -21,8 +21,8 @@ mkdir -p "$out"
 same_binary() {
         binary=$(sha256sum <"$build/oomreapd")
         if [ ! -e "$out/made-of" ]; then
-                for result in "$out"/*.json; do
-                        [ ! -e "$result" ] || { echo "$out has results, but not of what" >&2; exit 65; }
+                for old in "$out"/*.json; do # not "result": that is the caller's
+                        [ ! -e "$old" ] || { echo "$out has results, but not of what" >&2; exit 65; }
                 done
                 echo "$binary" >"$out/made-of"
         elif [ "$binary" != "$(cat "$out/made-of")" ]; then
