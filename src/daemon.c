@@ -185,8 +185,7 @@ static bool prepare(struct daemon *d, int64_t now_ns) {
  * pread: fresh enough, nobody exec'ed, everybody else has not grown by what would matter, and
  * nobody larger was passed over for what may be over by now. */
 static bool refresh_prepared(struct daemon *d, int64_t now_ns) {
-        if (!d->prepared || now_ns > d->prepared_until_ns ||
-            held_files_refresh(&d->held, &d->table, &d->groups) < 0)
+        if (!d->prepared || now_ns > d->prepared_until_ns || held_files_refresh(&d->held, &d->table, &d->groups) < 0)
                 return false;
         if (rest_bytes(d, &d->memory) - d->prepared_rest_bytes > (int64_t)daemon_min_free_bytes(d))
                 return false;

@@ -10,9 +10,9 @@
 #include "daemon_say.h"
 #include "daemon_wait.h"
 
-#define NOTES_AT_ONCE 4 /* the ring is for kills first of all */
-#define SILENT_ROUNDS 3 /* without a report: the thread hangs */
-#define ALMOST_GONE_PART 4 /* of the kill line: a fall that nobody has measured may end at any time */
+#define NOTES_AT_ONCE 4            /* the ring is for kills first of all */
+#define SILENT_ROUNDS 3            /* without a report: the thread hangs */
+#define ALMOST_GONE_PART 4         /* of the kill line: a fall that nobody has measured may end at any time */
 #define MARGIN_NS (10 * NS_PER_MS) /* the report is to be here when the wait is over */
 
 static bool thrashing(const struct daemon *d) {
@@ -150,8 +150,7 @@ bool daemon_notify_asks(struct daemon *d, const struct candidate *c, bool dying,
                 return false;
         /* Thrashing is over when it is judged to be, whatever somebody gave: that takes more than the
          * tick that hears of it, and no more than the budget. */
-        if (a.reply == NOTIFY_RESULT &&
-            (thrashing(d) ? now_ns >= d->relief_until_ns : a.freed_bytes < need_bytes(d)))
+        if (a.reply == NOTIFY_RESULT && (thrashing(d) ? now_ns >= d->relief_until_ns : a.freed_bytes < need_bytes(d)))
                 return false;
         d->decide_not_before_ns = MIN_OF(now_ns + WAIT_STEP_NS, a.until_ns);
         return true;

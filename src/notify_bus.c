@@ -139,7 +139,8 @@ static void bus_handle(void *self, const struct pollfd *fds, size_t n, int64_t n
                 b->window_ns = now_ns;
                 b->heard = 0;
         }
-        for (int i = 0; i < MESSAGES_AT_ONCE && b->bus && !heard_enough(b) && (r = sd_bus_process(b->bus, NULL)) > 0; i++) {
+        for (int i = 0; i < MESSAGES_AT_ONCE && b->bus && !heard_enough(b) && (r = sd_bus_process(b->bus, NULL)) > 0;
+             i++) {
                 b->pause_ns = 0; /* it works */
                 b->heard++;
         }

@@ -18,7 +18,7 @@
 #define STEP_MIN_BYTES MIB /* less than a page is nothing to the kernel, and little not worth a call */
 #define INTERRUPT_SIGNAL SIGUSR1
 #define INTERRUPT_AGAIN_NS (10 * NS_PER_MS) /* the signal before may have come between two writes */
-#define OVER_GRACE_NS (100 * NS_PER_MS) /* for the interrupt to arrive */
+#define OVER_GRACE_NS (100 * NS_PER_MS)     /* for the interrupt to arrive */
 #define STACK_BYTES (64 * KIB)
 
 struct target {
@@ -44,9 +44,9 @@ struct notify_reclaim {
         pthread_cond_t work;
         bool wanted, stop;
         uint64_t need_bytes;
-        _Atomic bool busy, over;            /* over: the round is */
+        _Atomic bool busy, over;                           /* over: the round is */
         int64_t stall_ns, writing_since_ns, over_since_ns; /* with the lock; 0: not */
-        int64_t stall_seen_ns;              /* the loop's */
+        int64_t stall_seen_ns;                             /* the loop's */
 };
 
 static void say(struct notify_notes *notes, int priority, const char *cgroup, const char *what) {

@@ -72,8 +72,7 @@ static uint64_t not_counted_yet(const struct notify_socket *s, size_t index, uin
 
 static void settle(struct notify_socket *s, size_t index, struct notify_report *report, int64_t now_ns) {
         struct subscriber *u = &s->subscriber[index];
-        uint64_t given =
-                sub_floor(u->before_bytes, u->answered ? u->after_bytes : subscriber_left_bytes(u, s->kernel));
+        uint64_t given = sub_floor(u->before_bytes, u->answered ? u->after_bytes : subscriber_left_bytes(u, s->kernel));
 
         report->asked++;
         report->answered += u->answered;

@@ -248,7 +248,8 @@ END_TEST
 
 /* Seen on a booted machine: the dump had not ended after 450 ms, and an innocent died. */
 START_TEST(an_override_waits_for_the_end_of_a_core_dump) {
-        struct pressure_verdict v = {.level = LEVEL_KILL, .desperate = true, .falling = true, .exhausted_in_ns = INT64_MAX};
+        struct pressure_verdict v = {
+                .level = LEVEL_KILL, .desperate = true, .falling = true, .exhausted_in_ns = INT64_MAX};
         struct memory_status now = {.base = 1000 * MIB, .available = 13 * MIB};
         struct kill_session *s = &domain.session[0];
 
