@@ -64,8 +64,8 @@ struct daemon {
         unsigned silent_rounds; /* in a row, without a report in time */
         struct notify_call call;
         bool call_out;           /* the thread may still be at it */
+        bool round_given_up;     /* to be said after the shot */
         int64_t relief_until_ns; /* enough has come back; so long the thrashing may take to end */
-        enum pressure_level asked_level;
 
         /* the tick's own */
         int64_t trigger_ns; /* when the level that is acted on was first seen; 0: to be judged afresh */

@@ -68,7 +68,6 @@ static void begin(struct daemon *d, const struct notify_answer *a, enum notify_s
         };
         if (cgroup.n < sizeof(d->call.victim_cgroup))
                 memcpy(d->call.victim_cgroup, cgroup.p, cgroup.n);
-        d->asked_level = d->verdict.level;
         d->call_out = true;
         d->notify.begin(d->notify.self, &d->call);
 }
@@ -76,16 +75,25 @@ static void begin(struct daemon *d, const struct notify_answer *a, enum notify_s
 static void hear_report(struct daemon *d, int64_t now_ns) {
         struct notify_report report;
 
+        if (d->round_given_up)
+                daemon_say_round(d, NULL, ROUND_GIVEN_UP);
+        d->round_given_up = false;
         if (d->notify.take(d->notify.self, &report)) {
+                bool ours = d->call_out && report.round == d->call.round;
+
                 d->silent_rounds = 0; /* it moves, be it too late */
-                d->call_out = d->call_out && report.round != d->call.round;
                 if (notify_rounds_finish(&d->rounds, report.round, report.freed_bytes, now_ns)) {
-                        daemon_say_round(d, &report);
+                        daemon_say_round(d, &report, report.freed_bytes >= need_bytes(d) ? ROUND_ENOUGH : ROUND_SHORT);
                         if (d->asker.round == report.round)
                                 d->decide_not_before_ns = 0;
-                }
+                } else if (ours && report.asked > 0)
+                        daemon_say_round(d, &report, ROUND_LATE);
+                d->call_out = d->call_out && !ours;
         }
-        if (notify_rounds_expire(&d->rounds, now_ns) && ++d->silent_rounds == SILENT_ROUNDS)
+        if (!notify_rounds_expire(&d->rounds, now_ns))
+                return;
+        daemon_say_round(d, NULL, ROUND_EXPIRED);
+        if (++d->silent_rounds == SILENT_ROUNDS)
                 daemon_notice(d, EVENT_NOTICE, LOG_WARNING,
                               "the thread that asks for memory hangs: nobody is asked until it moves");
 }
@@ -161,6 +169,7 @@ void daemon_notify_leave(struct daemon *d, int64_t now_ns) {
         d->relief_until_ns = 0;
         if (!d->notify.self)
                 return;
+        d->round_given_up = d->rounds.running; /* said when the shot is out */
         notify_rounds_abandon(&d->rounds, now_ns);
         if (d->call_out) /* also one whose time is over for us: who was asked must not be measured after the shot */
                 d->notify.end(d->notify.self);

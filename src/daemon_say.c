@@ -163,28 +163,43 @@ void daemon_say_unfinished(struct daemon *d) {
         }
 }
 
-void daemon_say_round(struct daemon *d, const struct notify_report *r) {
+static void text_round(struct text *t, const struct notify_report *r, bool before_kill) {
+        text_u64(t, r->asked);
+        text_str(t, before_kill ? " asked for memory before a kill: " : " asked for memory: ");
+        text_size(t, r->freed_bytes);
+        text_str(t, " came back in ");
+        text_duration(t, r->took_ns);
+        if (r->claimed_bytes > 0) {
+                text_str(t, ", ");
+                text_size(t, r->claimed_bytes);
+                text_str(t, " were said to");
+        }
+        if (r->answered < r->asked) {
+                text_str(t, ", ");
+                text_u64(t, r->asked - r->answered);
+                text_str(t, " did not answer");
+        }
+}
+
+void daemon_say_round(struct daemon *d, const struct notify_report *r, enum round_end end) {
         bool before_kill = d->call.stage == NOTIFY_BEFORE_KILL;
         struct event *e = new_event(d, EVENT_ASKED, before_kill ? LOG_NOTICE : LOG_INFO);
         struct text t = text_on(e->note, sizeof(e->note));
 
-        text_u64(&t, r->asked);
-        text_str(&t, before_kill ? " asked for memory before a kill: " : " asked for memory: ");
-        text_size(&t, r->freed_bytes);
-        text_str(&t, " came back in ");
-        text_duration(&t, r->took_ns);
-        if (r->claimed_bytes > 0) {
-                text_str(&t, ", ");
-                text_size(&t, r->claimed_bytes);
-                text_str(&t, " were said to");
-        }
-        if (r->answered < r->asked) {
-                text_str(&t, ", ");
-                text_u64(&t, r->asked - r->answered);
-                text_str(&t, " did not answer");
-        }
-        if (before_kill && d->verdict.level < LEVEL_TERM)
+        if (r)
+                text_round(&t, r, before_kill);
+        else
+                text_str(&t, before_kill ? "asked for memory before a kill: " : "asked for memory: ");
+        if (end == ROUND_EXPIRED)
+                text_str(&t, "no result in time");
+        else if (end == ROUND_GIVEN_UP)
+                text_str(&t, "given up, the kill could not wait");
+        else if (end == ROUND_LATE)
+                text_str(&t, ", too late");
+        if (before_kill && end != ROUND_LATE && end != ROUND_GIVEN_UP && d->verdict.level < LEVEL_TERM)
                 text_str(&t, "; the kill is called off");
+        else if (before_kill && end == ROUND_ENOUGH)
+                text_str(&t, "; the kill is put off until memory is read again");
         post(d);
 }
 

@@ -15,8 +15,15 @@ void daemon_record_victim(struct daemon *d, struct kill_session *s, const struct
 void daemon_say_reloaded(struct daemon *d);
 /* The last word on sessions that the end of the daemon cuts short. */
 void daemon_say_unfinished(struct daemon *d);
-/* What a round of notifiers came to. */
-void daemon_say_round(struct daemon *d, const struct notify_report *r);
+/* What a round of notifiers came to. r is NULL where there is no report. */
+enum round_end {
+        ROUND_SHORT,    /* reported, less than what was needed */
+        ROUND_ENOUGH,   /* reported, as much as was needed */
+        ROUND_EXPIRED,  /* no report within the budget */
+        ROUND_LATE,     /* reported after that */
+        ROUND_GIVEN_UP, /* the kill came first */
+};
+void daemon_say_round(struct daemon *d, const struct notify_report *r, enum round_end end);
 void daemon_look_for_peers(struct daemon *d);
 /* kill_domain's callbacks. */
 bool daemon_spares(void *userdata, size_t index);

@@ -157,6 +157,7 @@ START_TEST(what_is_said_to_be_enough_and_is_not_there_delays_by_a_moment) {
         scene_go_on(200 * MS);
         ck_assert_uint_eq(leak->sigkills, 1);
         ck_assert_int_le(scene.signal_ns - before_ns, 80 * MS); /* each reuse counts half */
+        ck_assert(strstr(scene_last(EVENT_ASKED)->note, "; the kill is put off until memory is read again"));
         ck_assert_uint_eq(port.begun, 1);
 }
 END_TEST
@@ -187,6 +188,8 @@ START_TEST(nobody_answers_and_the_kill_comes_after_the_budget) {
         ck_assert_int_le(scene.signal_ns - port.begun_ns, (_i ? 60 : 210) * MS);
         ck_assert_uint_eq(port.ended, 1); /* the thread may be late: whoever was asked is not measured after the shot */
         ck_assert_uint_eq(port.kills_at_end, 0);
+        ck_assert_uint_eq(scene_said(EVENT_ASKED), 1);
+        ck_assert_str_eq(scene_last(EVENT_ASKED)->note, "asked for memory before a kill: no result in time");
 }
 END_TEST
 
@@ -480,17 +483,73 @@ START_TEST(notes_are_passed_on) {
 }
 END_TEST
 
-START_TEST(a_round_that_nobody_waits_for_is_still_told) {
-        start("");
+static void go_to_warn(void) {
         sk.available_bytes = WARN_BYTES;
         for (int i = 0; i < 100 && port.begun == 0; i++)
                 scene_go_on(100 * MS);
         ck_assert_uint_eq(port.begun, 1);
+}
+
+START_TEST(a_round_that_nobody_waits_for_is_still_told) {
+        start("");
+        go_to_warn();
         answer(100 * MIB);
         sk.available_bytes = CALM_BYTES;
         scene_go_on(6 * SEC);
         ck_assert_uint_eq(scene_said(EVENT_ASKED), 1);
         ck_assert(strstr(scene_last(EVENT_ASKED)->note, "1 asked for memory: 100 MiB came back in 20 ms"));
+}
+END_TEST
+
+/* On a slow machine the thread may be late, and what it had done is still to be told. */
+START_TEST(a_report_after_the_time_is_told_as_late) {
+        start("");
+        go_to_warn();
+        scene_go_on(2100 * MS);
+        ck_assert_uint_eq(scene_said(EVENT_ASKED), 1);
+        ck_assert_str_eq(scene_last(EVENT_ASKED)->note, "asked for memory: no result in time");
+        answer(100 * MIB);
+        scene_go_on(SEC);
+        ck_assert_uint_eq(scene_said(EVENT_ASKED), 2);
+        ck_assert_str_eq(scene_last(EVENT_ASKED)->note, "1 asked for memory: 100 MiB came back in 20 ms, too late");
+        answer(100 * MIB); /* the same once more, or of a round that nobody knows */
+        scene_go_on(SEC);
+        ck_assert_uint_eq(scene_said(EVENT_ASKED), 2);
+        ck_assert_uint_eq(killed(), 0);
+}
+END_TEST
+
+/* Memory is back and nobody dies, though the thread has not found the time to report. */
+START_TEST(a_kill_called_off_is_told_without_a_report_too) {
+        start("");
+        go_low(KILL_BYTES);
+        scene_go_on(20 * MS);
+        ck_assert_uint_eq(port.begun, 1);
+        sk.available_bytes += GIB;
+        scene_go_on(SEC);
+        ck_assert_uint_eq(killed(), 0);
+        ck_assert_uint_eq(scene_said(EVENT_ASKED), 1);
+        ck_assert_str_eq(scene_last(EVENT_ASKED)->note,
+                         "asked for memory before a kill: no result in time; the kill is called off");
+}
+END_TEST
+
+START_TEST(a_round_that_the_kill_did_not_wait_for_is_told) {
+        start("");
+        go_low(KILL_BYTES);
+        scene_go_on(20 * MS);
+        ck_assert_uint_eq(port.begun, 1);
+        for (int i = 0; i < 20 && killed() == 0; i++) { /* so fast that it would be gone */
+                sk.available_bytes -= 20 * MIB;
+                scene_go_on(10 * MS);
+        }
+        ck_assert_uint_eq(leak->sigkills, 1);
+        ck_assert_int_lt(scene.signal_ns - port.begun_ns, 190 * MS);
+        answer(MIB); /* it had just ended it */
+        scene_go_on(SEC);
+        ck_assert_uint_eq(scene_said(EVENT_ASKED), 1);
+        ck_assert_str_eq(scene_last(EVENT_ASKED)->note,
+                         "asked for memory before a kill: given up, the kill could not wait");
 }
 END_TEST
 
@@ -510,6 +569,9 @@ int main(void) {
 #define CASE(name) LOOP(name, 1)
 
         CASE(the_level_is_told_after_the_shot);
+        CASE(a_report_after_the_time_is_told_as_late);
+        CASE(a_kill_called_off_is_told_without_a_report_too);
+        CASE(a_round_that_the_kill_did_not_wait_for_is_told);
         CASE(a_kill_waits_for_its_round_and_is_called_off);
         LOOP(what_is_said_to_be_enough_and_is_not_there_delays_by_a_moment, 2);
         CASE(too_little_and_the_kill_comes_at_once);
