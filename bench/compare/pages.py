@@ -18,7 +18,7 @@ THRESHOLDS = {"earlyoom": 0.10, "nohang": 0.05}
 
 KEPT = ("kills_made", "processes_signalled", "innocents_lost", "needless_kills",
         "kernel_oom_kills", "never_back",
-        "trigger_to_signal_ms", "trigger_to_back_ms", "signal_to_back_ms", "worst_stall_ms",
+        "trigger_to_signal_ms", "to_signal_ms", "trigger_to_back_ms", "signal_to_back_ms", "worst_stall_ms",
         "available_at_signal_mib", "lowest_available_mib",
         "signal_to_back_gap_ms", "signal_to_recovered_ms", "worst_stall_net_ms",
         "worst_stall_low_ms", "sampler_gaps_ms",
@@ -33,7 +33,7 @@ def scenario_table(groups, kernel, scenario):
         if not group.results:
             gone = {f"no result: {one.died}" if one.died else f"skipped: {one.skipped}"
                     for one in group.all}
-            rows.append([subject, "; ".join(sorted(gone)), *["–"] * 14])
+            rows.append([subject, "; ".join(sorted(gone)), *["–"] * 15])
             continue
         lost, needless, by_kernel, never, gone = (group.series(key) for key, _ in COUNTS)
         rows.append([
@@ -42,7 +42,8 @@ def scenario_table(groups, kernel, scenario):
             kills(group), bold(counts(needless), needless.total),
             bold(counts(lost), lost.total),
             bold(counts(by_kernel), by_kernel.total),
-            ranged(group.series("trigger_to_back_ms"), duration),
+            ranged(group.series(BACK.key), duration),
+            ranged(group.series("to_signal_ms"), duration),
             bold("never", True) if never.total == len(group.results)
             else ranged(group.series("signal_to_back_ms"), duration)
             + (f", **never in {never.total}**" if never.total else ""),
@@ -57,7 +58,7 @@ def scenario_table(groups, kernel, scenario):
             ranged(group.series("sampler_gaps_ms"), duration)])
     told = by_design(groups, kernel, scenario)
     return table(["", "kills / processes", "needless", "innocents lost", "kernel OOM kills",
-                  "trigger → back", "signal → back", "line → back", "10 % → back", "worst stall",
+                  "memory back", "trigger → signal", "signal → half back", "line → back", "10 % → back", "worst stall",
                   "available at the signal", "lowest available", "CPU", "RSS", "wake-ups",
                   "host's gaps"], rows) + ("\n" + told if told else "")
 
@@ -209,10 +210,10 @@ def comparison(results, about, command, image):
         "## All scenarios together\n", summary_table(results, groups),
         swap_words(results),
         "*memory back* and *worst stall* are multiples of oomreapd's: the median over the "
-        "scenarios (their number in brackets) in which both were measured. *memory back*: "
-        "oomreapd's begins with its trigger (and is never taken for less than the meter saw from "
-        "its first signal on), the others' with their signal: they tell no trigger, which favours "
-        "them. Where several were killed it is the worst. "
+        "scenarios (their number in brackets) in which both were measured. *memory back*: from "
+        "the trigger (the others tell none: from when they were last woken before the signal, "
+        "which favours them) until a tenth of all memory was back. Where several were killed it "
+        "is the worst. "
         "*without a flaw*: nobody lost, no bar of the scenario missed.\n",
         "## Where another one is better\n", better_section(found),
         spoilt_section(results),

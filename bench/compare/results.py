@@ -176,6 +176,7 @@ class Result:
             if bar in self.earlier_missed:      # how many, the first try has taken with it
                 have[key] = max(have.get(key) or 0, 1)
         have[BACK.key] = self._back()
+        have["to_signal_ms"] = self._to_signal()
         have[STALL.key] = have.get("worst_stall_ms")
         if self.net_stall:
             have[STALL.key] = have["worst_stall_net_ms"]
@@ -188,14 +189,24 @@ class Result:
             and have.get("worst_stall_net_ms") is not None
 
     def _back(self):
-        """Ours from the trigger, but never less than the meter saw since the first signal; the
-        others tell no trigger, so theirs begins with the signal. Of several kills, the worst."""
+        """From the trigger until a tenth of memory was back, as the meter has it. Results of before
+        there was that: half of what came back; ours from the trigger, but never less than the meter
+        saw since the first signal; the others' from the signal. Of several kills, the worst."""
         have = self.measures
+        if have.get("acted_to_tenth_ms") is not None:
+            return have["acted_to_tenth_ms"]
         first, worst = have.get("signal_to_back_ms"), have.get("signal_to_back_worst_ms")
         if self.subject != OURS or have.get("trigger_to_back_ms") is None:
             return max((one for one in (first, worst) if one is not None), default=None)
         return max(have["trigger_to_back_ms"],
                    (have.get("trigger_to_signal_ms") or 0) + (first or 0))
+
+    def _to_signal(self):
+        """Ours from the trigger, as it tells; the others' from when they were woken for it. Of
+        several kills, the worst."""
+        key = "trigger_to_signal_ms" if self.subject == OURS else "wake_to_signal_ms"
+        return max((one[key] for one in self.measures.get("victims") or ()
+                    if one.get(key) is not None), default=None)
 
     def _lost(self):
         """The bar knows more than the items: who was ended on purpose, or has lost a child, or

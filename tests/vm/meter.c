@@ -23,6 +23,7 @@ enum { CAPACITY_S = 600 };
 
 struct meter {
         const char *dir, *watched;
+        pid_t watched_pid;
         uint64_t interval_ns, started_ns, stopped_ns;
         struct heartbeat_options beat;
         bool without_heartbeat;
@@ -91,6 +92,7 @@ static int options_read(struct meter *m, int argc, char **argv) {
                                               {"small-heartbeat", no_argument, NULL, 's'},
                                               {"no-heartbeat", no_argument, NULL, 'n'},
                                               {"watch-cgroup", required_argument, NULL, 'w'},
+                                              {"watch-pid", required_argument, NULL, 'p'},
                                               {NULL, 0, NULL, 0}};
         int c;
 
@@ -116,6 +118,9 @@ static int options_read(struct meter *m, int argc, char **argv) {
                         break;
                 case 'w':
                         m->watched = optarg;
+                        break;
+                case 'p':
+                        m->watched_pid = atoi(optarg);
                         break;
                 default:
                         return -EINVAL;
@@ -145,7 +150,7 @@ static int meter_start(struct meter *m) {
 
         if (r < 0)
                 return r;
-        r = tracer_start(&m->tracer);
+        r = tracer_start(&m->tracer, m->watched_pid);
         if (r < 0)
                 fprintf(stderr, "vm_meter: no trace: %s\n", strerror(-r));
         if (!m->without_heartbeat) {
@@ -211,6 +216,7 @@ static int write_meta(const struct meter *m) {
         fprintf(f, "{\"version\": 1, \"meter_pid\": %d, \"runner_pid\": %d", getpid(), getppid());
         fprintf(f, ", \"started_ns\": %llu, \"stopped_ns\": %llu", (unsigned long long)m->started_ns,
                 (unsigned long long)m->stopped_ns);
+        fprintf(f, ", \"watch_pid\": %d", m->watched_pid);
         fprintf(f, ", \"trace\": %s, \"trace_lost\": %llu, \"log_lost\": %llu", m->tracer.on ? "true" : "false",
                 (unsigned long long)m->tracer.lost, (unsigned long long)m->log.lost);
         fprintf(f, ", \"meter_cpu_ms\": %ld, \"meter_rss_kib\": %ld",
@@ -246,7 +252,8 @@ int main(int argc, char **argv) {
 
         if (options_read(&m, argc, argv) < 0) {
                 fprintf(stderr, "usage: vm_meter --dir DIR [--interval-ms 5] [--heartbeat-cgroup DIR] "
-                                "[--heartbeat-file FILE] [--small-heartbeat | --no-heartbeat] [--watch-cgroup DIR]\n");
+                                "[--heartbeat-file FILE] [--small-heartbeat | --no-heartbeat] [--watch-cgroup DIR] "
+                                "[--watch-pid PID]\n");
                 return 2;
         }
         if (mkdir(m.dir, 0755) < 0 && errno != EEXIST) {

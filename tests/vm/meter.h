@@ -40,13 +40,13 @@ void heartbeat_stop(struct heartbeat *h, uint64_t now_ns);
 int heartbeat_write(const struct heartbeat *h, const char *dir);
 void heartbeat_write_meta(const struct heartbeat *h, FILE *f);
 
-/* Tracer: who signalled whom, who was born of whom, who ended. */
+/* Tracer: who signalled whom, who was born of whom, who ended, and when `watched` was woken (0: nobody). */
 struct tracer {
         char instance[128];
         bool on, by_newtask;
         uint64_t lost;
 };
-int tracer_start(struct tracer *t);
+int tracer_start(struct tracer *t, pid_t watched);
 void tracer_stop(struct tracer *t);
 int tracer_write(struct tracer *t, const char *dir);
 /* All threads there are now, with their processes: what the trace cannot know. */

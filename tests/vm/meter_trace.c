@@ -72,7 +72,18 @@ static int events_enable(struct tracer *t) {
         return put(t, "events/oom/mark_victim/enable", "1");
 }
 
-int tracer_start(struct tracer *t) {
+/* When the daemon's main thread was woken: the nearest thing to a trigger that can be seen of one that
+ * tells none. */
+static int wakings_enable(struct tracer *t, pid_t pid) {
+        char filter[32];
+        int r;
+
+        snprintf(filter, sizeof(filter), "pid==%d", pid);
+        r = put(t, "events/sched/sched_waking/filter", filter);
+        return r < 0 ? r : put(t, "events/sched/sched_waking/enable", "1");
+}
+
+int tracer_start(struct tracer *t, pid_t watched) {
         int r = tracefs_find(t);
 
         if (r < 0)
@@ -87,6 +98,8 @@ int tracer_start(struct tracer *t) {
         (void)put(t, "options/record-cmd", "0");
         if (r == 0)
                 r = events_enable(t);
+        if (r == 0 && watched > 0)
+                r = wakings_enable(t, watched);
         if (r == 0)
                 r = put(t, "tracing_on", "1");
         if (r < 0) {

@@ -44,7 +44,7 @@ class Run:
         self.beats = []
         self.meta = {"runner_pid": RUNNER, "meter_pid": METER, "mem_total_kb": TOTAL_KB,
                      "started_ns": START_MS * 10**6, "trace": True, "trace_lost": 0,
-                     "log_lost": 0, "meter_cpu_ms": 1,
+                     "log_lost": 0, "meter_cpu_ms": 1, "watch_pid": DAEMON,
                      "heartbeat": {"pid": BEAT, "alive": True},
                      "watch_before": {"seen": True, "cpu_us": 1000, "rss_kib": 900, "wakeups": 5,
                                       "rss_peak_kib": 950, "pids": [DAEMON]},
@@ -65,6 +65,9 @@ class Run:
     def signal(self, at_ms, sender, pid, sig=9, code=0, res=0, comm="x"):
         self.line(at_ms, sender, f"signal_generate: sig={sig} errno=0 code={code} comm={comm} "
                                  f"pid={pid} grp=1 res={res}")
+
+    def woken(self, at_ms, pid):
+        self.line(at_ms, 0, f"sched_waking: comm=x pid={pid} prio=120 target_cpu=001", "<idle>")
 
     def exit(self, at_ms, pid):
         self.line(at_ms, pid, f"sched_process_exit: comm=x pid={pid} prio=120 group_dead=true")
@@ -350,6 +353,44 @@ class Memory(unittest.TestCase):
         run.memory(4000, lambda at: 20 if at < 1000 else min(420, 20 + (at - 1000) * 0.4))
         run.signal(1000, WORKER, HOG)
         self.assertEqual(run.measured()["signal_to_back_ms"], 500)
+
+    def test_a_tenth_of_memory_is_the_same_for_a_large_victim(self):
+        for gives_mib in (200, 400, 800):
+            run = Run()
+            run.memory(4000, lambda at, most=20 + gives_mib:
+                       20 if at < 1000 else min(most, 20 + (at - 1000) * 0.4))
+            run.signal(1000, WORKER, HOG)
+            made = run.measured()
+            self.assertEqual(made["signal_to_back_ms"], gives_mib / 2 / 0.4)
+            self.assertEqual(made["acted_to_tenth_ms"], 250)
+
+    def test_of_a_small_victim_half_is_enough(self):
+        run = Run()
+        run.memory(4000, lambda at: 20 if at < 1000 else min(100, 20 + (at - 1000) * 0.4))
+        run.signal(1000, WORKER, HOG)
+        self.assertEqual(run.measured()["acted_to_tenth_ms"], 100)
+
+    def test_a_daemon_without_a_word_of_its_trigger_was_woken_for_it(self):
+        run = Run()
+        run.memory(3000, leak(1000, 1040))
+        run.woken(900, DAEMON)
+        run.woken(970, DAEMON)
+        run.woken(990, WORKER)  # a helper
+        run.woken(1010, DAEMON)
+        run.signal(1000, DAEMON, HOG)
+        made = run.measured(subject="earlyoom")
+        self.assertEqual(made["victims"][0]["wake_to_signal_ms"], 30)
+        self.assertEqual(made["acted_to_tenth_ms"], 70)
+        made = run.measured(journal=[told(HOG, 1, 45)])
+        self.assertEqual(made["acted_to_tenth_ms"], 85)
+
+    def test_nobody_is_woken_for_a_kill_of_the_kernels(self):
+        run = Run()
+        run.memory(3000, leak(1000, 1040))
+        run.woken(990, DAEMON)
+        run.signal(1000, INNOCENT, HOG, code=0x80)
+        run.mark(1000, INNOCENT, HOG)
+        self.assertEqual(run.measured(subject="earlyoom")["acted_to_tenth_ms"], 40)
 
     def test_memory_that_falls_on_after_the_signal(self):
         run = Run()

@@ -5,6 +5,8 @@ what it cannot tell. A daemon's words are used for one thing alone: how long bef
 own trigger was.
 """
 
+from collections import namedtuple
+
 from dump import mib, ms, overlap, pairs
 from told import RELEASED
 
@@ -47,13 +49,19 @@ def noise_kb(dump):
     return max(NOISE_KB, dump.total_kb // 100)
 
 
+Gain = namedtuple("Gain", "ns kb tenth_ns")
+
+
 def gain_back(dump, start_ns, end_ns, held_kb=None):
-    """(ns, gain_kb) of memory coming back after `start_ns`: when MemAvailable + SwapFree had risen
+    """Gain(ns, kb) of memory coming back after `start_ns`: when MemAvailable + SwapFree had risen
     by half of its greatest rise before `end_ns`, counted from the low point before that rise; where
     it is known that the victim held less (`held_kb`), by half of that, from the lowest so far.
     None where the rise is less than 1 % of MemTotal (at least 8 MiB): not to be told from noise.
-    Pages in per-CPU lists are not in MemAvailable yet, so it may come some ms late; a rise does
-    not say whose memory it was; and what somebody else takes at the same time is not seen."""
+    tenth_ns: when as much as a tenth of MemTotal was back, or ns where that is sooner: whoever lets
+    a leak grow further has more to wait for, so times of different daemons are only of the same
+    thing up to an amount that is the same. Pages in per-CPU lists are not in MemAvailable yet, so
+    it may come some ms late; a rise does not say whose memory it was; and what somebody else takes
+    at the same time is not seen."""
     window = [(sample.ns, sample.avail + sample.swapfree)
               for sample in [dump.at(start_ns), *dump.between(start_ns, end_ns)]]
     low_at = rise = rise_from = 0
@@ -69,7 +77,10 @@ def gain_back(dump, start_ns, end_ns, held_kb=None):
     else:
         half = window[rise_from][1] + rise / 2
         ns = next(ns for ns, kb in window[rise_from:] if kb >= half)
-    return max(ns, start_ns), rise
+    ns = max(ns, start_ns)
+    tenth_kb = dump.total_kb * LOW_PERMILLE // 1000
+    tenth_ns = first_rise(window, tenth_kb) if tenth_kb <= rise else ns
+    return Gain(ns, rise, min(max(tenth_ns, start_ns), ns))
 
 
 def first_rise(window, kb_enough):
@@ -106,6 +117,7 @@ def times_to_back(dump, hits, items, account=None):
             "line_to_back_ms": line_to_back(dump, hits[-1].ns if hits else 0),
             "spoilt_gap_ms": spoilt_gap(dump, victims)}
     made.update(trigger_to_back(dump, victims, account))
+    made["acted_to_tenth_ms"] = acted_to_tenth(victims)
     made.update(of_first_signal(dump, hits[0] if hits else None))
     return made
 
@@ -126,8 +138,8 @@ def of_first_signal(dump, shot):
             "available_at_signal_mib": mib(before.avail),
             "swap_free_at_signal_mib": mib(before.swapfree),
             "low_to_signal_ms": ms(shot.ns - low[0]) if low else None,
-            "signal_to_back_ms": ms(back[0] - shot.ns) if back else None,
-            "signal_to_back_gap_ms": ms(overlap(dump.gaps(GAP_NS), shot.ns, back[0]))
+            "signal_to_back_ms": ms(back.ns - shot.ns) if back else None,
+            "signal_to_back_gap_ms": ms(overlap(dump.gaps(GAP_NS), shot.ns, back.ns))
                                      if back else None,
             "signal_to_recovered_ms": ms(max(0, after[0] - shot.ns)) if after else None}
 
@@ -209,8 +221,9 @@ def victim(dump, kill, said, later):
     """One kill: from its first hit until half of what it gave was back (gain_back), before the
     next kill. Where no rise was seen by then, what the next one gave counts, and so on, for 10 s:
     the shortage was not over. None too for one that by the daemon's own account has given nothing.
-    pid is the process it was for; signal_to_back_ms from its last hit (behind a SIGTERM's grace).
-    """
+    pid is the process it was for; signal_to_back_ms from its last hit (behind a SIGTERM's grace);
+    signal_to_tenth_ms, until a tenth of MemTotal was back (gain_back): from its last hit where the
+    daemon tells how long before that its trigger was, else from the first."""
     pid = said.pid if said else kill[0].target
     limit = kill[0].ns + VICTIM_WINDOW_NS
     back = None
@@ -221,9 +234,12 @@ def victim(dump, kill, said, later):
     return {"item": kill[0].item, "pid": pid, "by": kill[0].by, "signal": kill[0].sig,
             "ns": kill[0].ns, "processes": len({shot.target for shot in kill}),
             "available_mib": mib(dump.at(kill[0].ns).avail),
-            "back_ms": ms(back[0] - kill[0].ns) if back else None,
-            "signal_to_back_ms": ms(max(back[0] - signal_ns, 0)) if back else None,
-            "gain_mib": mib(back[1]) if back else None,
+            "back_ms": ms(back.ns - kill[0].ns) if back else None,
+            "signal_to_back_ms": ms(max(back.ns - signal_ns, 0)) if back else None,
+            "signal_to_tenth_ms": ms(max(back.tenth_ns - (signal_ns if said else kill[0].ns), 0))
+                                  if back else None,
+            "gain_mib": mib(back.kb) if back else None,
+            "wake_to_signal_ms": wake_to_signal(dump, kill),
             "trigger_to_signal_ms": ms(said.to_signal_ns) if said else None,
             "expected_mib": mib(said.expected_kb) if said and said.expected_kb else None,
             "released": said.outcome in RELEASED if said else None}
@@ -245,3 +261,30 @@ def trigger_to_back(dump, victims, account):
     return {"trigger_to_back_ms": round(max(timed), 1) if timed else None,
             "kills_untold": sum(one["trigger_to_signal_ms"] is None for one in mine),
             "kills_unseen": len(unseen)}
+
+
+def wake_to_signal(dump, kill):
+    """From the last time before its first hit that the daemon's main process was woken: somebody
+    who looks at memory every so often has not looked before that. It is the least that lies
+    between a daemon's trigger and its signal: whoever sleeps on the way (for a page, a lock, a
+    helper) was woken later than that. None where it was not the daemon, or no waking was seen."""
+    if kill[0].by != "subject":
+        return None
+    woken = [event.ns for event in dump.events if event.kind == "sched_waking"
+             and event.pid == dump.meta.get("watch_pid") and event.ns <= kill[0].ns]
+    return ms(kill[0].ns - woken[-1]) if woken else None
+
+
+def acted_to_tenth(victims):
+    """acted_to_tenth_ms, the time by which daemons are compared: from the trigger as the daemon
+    tells it, or where it does not from when it was last woken before the signal (wake_to_signal,
+    the least that it can be), until a tenth of MemTotal was back (gain_back); of each kill, the
+    worst. A kill of the kernel's begins with its signal."""
+    timed = [one["signal_to_tenth_ms"] + (first_known(one, "trigger_to_signal_ms",
+                                                      "wake_to_signal_ms") or 0)
+             for one in victims if one["signal_to_tenth_ms"] is not None]
+    return round(max(timed), 1) if timed else None
+
+
+def first_known(one, *keys):
+    return next((one[key] for key in keys if one[key] is not None), None)

@@ -52,10 +52,11 @@ def main_pids():
 class Meter:
     """vm_meter for the length of one scenario, its heartbeat an item like the others."""
 
-    def __init__(self, daemon_cgroup, small_heartbeat=False):
+    def __init__(self, daemon_cgroup, daemon_pid, small_heartbeat=False):
         shutil.rmtree(METER_DIR, ignore_errors=True)
         os.makedirs(HEARTBEAT, exist_ok=True)
         watch = ["--watch-cgroup", daemon_cgroup] if daemon_cgroup else []
+        watch += ["--watch-pid", str(daemon_pid)] if daemon_pid else []
         watch += ["--small-heartbeat"] if small_heartbeat else []
         self.process = subprocess.Popen(
             ["/usr/local/bin/vm_meter", "--dir", METER_DIR, "--heartbeat-cgroup", HEARTBEAT,
@@ -138,7 +139,7 @@ class Entry:
         self.pid = self.subject.pid()
         self.world = World(self.plan["subject"], say, self.timeout, self.scenario.need,
                            self.subject.pid)
-        self.meter = Meter(cgroup_of(self.pid),
+        self.meter = Meter(cgroup_of(self.pid), self.pid,
                            getattr(self.scenario, "small_heartbeat", False))
         self.world.items.append(self.meter.heartbeat())
         self.world.watcher.add(self.world.items[0])

@@ -16,7 +16,8 @@ OOM_CONTEXT_NS = 2_000_000_000  # a victim's signal and its mark_victim: reports
 
 HEADER = re.compile(
     r"^ *(.+)-(\d+) +\[\d+\] +\S+ +(\d+)\.(\d{6}): "
-    r"(signal_generate|task_newtask|sched_process_fork|sched_process_exit|mark_victim): ", re.M)
+    r"(signal_generate|task_newtask|sched_process_fork|sched_process_exit|"
+    r"sched_waking|mark_victim): ", re.M)
 BODIES = {
     "signal_generate": re.compile(
         r"sig=(?P<sig>\d+) errno=-?\d+ code=(?P<code>-?\d+) comm=(?P<comm>.*) "
@@ -26,6 +27,7 @@ BODIES = {
     "sched_process_fork": re.compile(
         r"comm=.* pid=\d+ child_comm=(?P<comm>.*) child_pid=(?P<pid>\d+)", re.S),
     "sched_process_exit": re.compile(r"comm=(?P<comm>.*) pid=(?P<pid>\d+) prio=", re.S),
+    "sched_waking": re.compile(r"comm=(?P<comm>.*) pid=(?P<pid>\d+) prio=", re.S),
     "mark_victim": re.compile(r"pid=(?P<pid>\d+)"),
 }
 
