@@ -120,11 +120,12 @@ static void port_begin(void *self, const struct notify_call *call) {
         poke(n->poke_fd);
 }
 
+/* An order that nobody has taken up yet stays: that it is found, be it too late, is a sign of life. */
 static void port_end(void *self) {
         struct notifier *n = self;
 
         pthread_mutex_lock(&n->lock);
-        n->called = n->reported = false;
+        n->reported = false;
         n->ended = true;
         pthread_mutex_unlock(&n->lock);
         poke(n->poke_fd);
@@ -195,21 +196,24 @@ static bool is_void(struct notifier *n) {
         return is;
 }
 
+/* Also where nobody wants the result any more: an empty report says that the thread moves. */
+static void hand_in(struct notifier *n, const struct notify_report *report) {
+        pthread_mutex_lock(&n->lock);
+        if (!n->called) {
+                n->report = *report;
+                n->reported = true;
+        }
+        pthread_mutex_unlock(&n->lock);
+        poke(n->wake_fd);
+}
+
 static void end_round(struct notifier *n, bool wanted, int64_t now_ns) {
         struct notify_report report = {.round = n->current.round, .took_ns = now_ns - n->started_ns};
 
         for (size_t i = 0; i < n->n_kinds; i++)
                 n->kind[i].end(n->kind[i].self, wanted ? &report : NULL, now_ns);
         n->in_round = false;
-        if (!wanted)
-                return;
-        pthread_mutex_lock(&n->lock);
-        if (!n->called && !n->ended) {
-                n->report = report;
-                n->reported = true;
-        }
-        pthread_mutex_unlock(&n->lock);
-        poke(n->wake_fd);
+        hand_in(n, &report);
 }
 
 static bool pending(struct notifier *n) {
@@ -231,25 +235,25 @@ static void tell_level(struct notifier *n, int64_t now_ns) {
 }
 
 static void take_orders(struct notifier *n, int64_t now_ns) {
-        bool called, stale;
+        struct notify_call call;
+        bool called, ended;
 
-        if (n->in_round && is_void(n))
-                end_round(n, false, now_ns);
         pthread_mutex_lock(&n->lock);
         called = n->called;
-        n->current = n->call;
-        n->current.budget_ns = n->call_until_ns - now_ns; /* the time that it has lain here is gone */
+        ended = n->ended;
+        call = n->call;
+        call.budget_ns = n->call_until_ns - now_ns; /* the time that it has lain here is gone */
         n->called = false;
-        stale = called && n->current.budget_ns <= 0;
-        if (stale) { /* nobody is asked for a kill that has long been made; but that we move is told */
-                n->report = (struct notify_report){.round = n->current.round};
-                n->reported = true;
-        }
         pthread_mutex_unlock(&n->lock);
-        if (stale)
-                poke(n->wake_fd);
-        if (!called || stale)
+        if (n->in_round && (called || ended))
+                end_round(n, false, now_ns);
+        if (!called)
                 return;
+        if (ended || call.budget_ns <= 0) { /* nobody is asked for a kill that has long been made */
+                hand_in(n, &(struct notify_report){.round = call.round});
+                return;
+        }
+        n->current = call;
         n->in_round = true;
         n->started_ns = now_ns;
         for (size_t i = 0; i < n->n_kinds; i++)

@@ -22,6 +22,7 @@ struct subscriber {
         char comm[32]; /* escaped */
         int64_t since_ns;
         bool subscribed, asked, answered, counted, excused;
+        bool unjudged;         /* excused, and has not answered since */
         int64_t owes_until_ns; /* an answer to what it was asked last */
         uint64_t claimed_bytes, before_bytes, after_bytes, given_bytes;
         struct notify_standing standing;

@@ -54,7 +54,13 @@ static void say_seldom(struct notify_socket *s, int priority, const struct subsc
 
 /* ---- joining and leaving ---- */
 
-static void remember(struct notify_socket *s, const struct subscriber *u) {
+static void remember(struct notify_socket *s, struct subscriber *u) {
+        int64_t now_ns = s->kernel->monotonic_ns(s->kernel);
+
+        if (u->unjudged) {
+                (void)notify_standing_judge(&u->standing, NOTIFY_LATE, now_ns);
+                say_seldom(s, LOG_NOTICE, u, "has gone without the answer that it owed", now_ns);
+        }
         if (u->standing.strikes > 0 || u->standing.out_until_ns > 0)
                 s->offender[s->n_offenders++ % NOTIFY_OFFENDERS] = (struct offender){u->pid, u->started, u->standing};
 }
@@ -210,8 +216,10 @@ static void hear(struct notify_socket *s, struct subscriber *u, const struct oom
                 u->claimed_bytes = m->bytes;
                 u->after_bytes = subscriber_left_bytes(u, s->kernel);
         }
-        if (m->type == OOMREAPD_FREED) /* whichever round it speaks of, it is free for the next */
+        if (m->type == OOMREAPD_FREED) { /* whichever round it speaks of, it is free for the next */
                 u->owes_until_ns = 0;
+                u->unjudged = false;
+        }
 }
 
 static void listen_to(struct notify_socket *s, struct subscriber *u, int64_t now_ns) {

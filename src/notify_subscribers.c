@@ -4,6 +4,25 @@
 
 #include "notify_internal.h"
 
+static void judge(struct notify_socket *s, struct subscriber *u, enum notify_conduct c, uint64_t given,
+                  int64_t now_ns) {
+        char what[NOTIFY_NOTE_MAX];
+        struct text t = text_on(what, sizeof(what));
+
+        if (c == NOTIFY_LATE)
+                text_str(&t, u->fd >= 0 ? "did not answer in time" : "hung up instead of an answer");
+        if (c == NOTIFY_SHORT) {
+                text_str(&t, "said that it gave ");
+                text_size(&t, u->claimed_bytes);
+                text_str(&t, " back, and gave ");
+                text_size(&t, given);
+        }
+        if (notify_standing_judge(&u->standing, c, now_ns))
+                text_str(&t, ", for the third time in a row: it is not asked for five minutes");
+        if (c != NOTIFY_KEPT)
+                subscriber_say(s, LOG_NOTICE, u, what);
+}
+
 void subscribers_begin(void *self, const struct notify_call *call, int64_t now_ns) {
         struct notify_socket *s = self;
         struct oomreapd_message m = {
@@ -18,6 +37,10 @@ void subscribers_begin(void *self, const struct notify_call *call, int64_t now_n
         for (size_t i = 0; i < s->end; i++) {
                 struct subscriber *u = &s->subscriber[i];
 
+                if (u->unjudged && now_ns >= u->owes_until_ns) { /* the time that excused it is over, too */
+                        u->unjudged = false;
+                        judge(s, u, NOTIFY_LATE, 0, now_ns);
+                }
                 u->asked = u->fd >= 0 && u->subscribed && !notify_left_out(&u->standing, now_ns);
                 u->answered = false;
                 u->claimed_bytes = u->after_bytes = 0;
@@ -38,25 +61,6 @@ bool subscribers_pending(void *self) {
                 if (s->subscriber[i].asked && !s->subscriber[i].answered && s->subscriber[i].fd >= 0)
                         return true;
         return false;
-}
-
-static void judge(struct notify_socket *s, struct subscriber *u, uint64_t given, int64_t now_ns) {
-        enum notify_conduct c = notify_conduct_of(u->answered, u->claimed_bytes, given);
-        char what[NOTIFY_NOTE_MAX];
-        struct text t = text_on(what, sizeof(what));
-
-        if (c == NOTIFY_LATE)
-                text_str(&t, "did not answer in time");
-        if (c == NOTIFY_SHORT) {
-                text_str(&t, "said that it gave ");
-                text_size(&t, u->claimed_bytes);
-                text_str(&t, " back, and gave ");
-                text_size(&t, given);
-        }
-        if (notify_standing_judge(&u->standing, c, now_ns))
-                text_str(&t, ", for the third time in a row: it is not asked for five minutes");
-        if (c != NOTIFY_KEPT)
-                subscriber_say(s, LOG_NOTICE, u, what);
 }
 
 /* Of several who are measured on the same memory: what it has given more than was counted yet. */
@@ -81,12 +85,10 @@ static void settle(struct notify_socket *s, size_t index, struct notify_report *
         u->given_bytes = given;
         report->short_of_word += notify_conduct_of(u->answered, u->claimed_bytes, given) == NOTIFY_SHORT;
         u->counted = true;
-        if (!u->answered && u->excused)
-                return;
-        if (u->fd >= 0 || u->answered)
-                judge(s, u, given, now_ns);
-        else /* it hung up instead; if it is no more, nobody will ask for its strikes */
-                (void)notify_standing_judge(&u->standing, NOTIFY_LATE, now_ns);
+        if (!u->answered && u->excused && u->fd >= 0)
+                u->unjudged = true;
+        else
+                judge(s, u, notify_conduct_of(u->answered, u->claimed_bytes, given), given, now_ns);
 }
 
 void subscribers_end(void *self, struct notify_report *report, int64_t now_ns) {

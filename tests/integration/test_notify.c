@@ -51,6 +51,15 @@ static void wait_for_listeners(size_t n) {
         ck_assert_uint_eq(p->listeners(p->self, NOTIFY_BEFORE_KILL), n);
 }
 
+/* A round's own, where no tick takes it: the world's loop stands still meanwhile. */
+static struct notify_report next_report(void) {
+        struct notify_report report;
+
+        while (!world.daemon.notify.take(world.daemon.notify.self, &report))
+                (void)usleep(1000);
+        return report;
+}
+
 static bool round_over(void *number) {
         const struct notify_rounds *r = &world.daemon.rounds;
 
@@ -164,8 +173,7 @@ START_TEST(the_third_lie_in_a_row_is_the_last_one_for_a_while) {
                 struct notify_report report;
 
                 world.daemon.notify.begin(world.daemon.notify.self, &call);
-                while (!world.daemon.notify.take(world.daemon.notify.self, &report))
-                        (void)usleep(1000);
+                report = next_report();
                 ck_assert_uint_eq(report.round, 100 + i);
                 ck_assert_uint_eq(report.asked, 1);
                 ck_assert_uint_eq(report.claimed_bytes, 20 * MIB);
@@ -293,8 +301,7 @@ START_TEST(two_hundred_subscribers) {
                 m.bytes = 0;
                 ck_assert_int_eq(send(fd[i], &m, sizeof(m), 0), sizeof(m));
         }
-        while (!world.daemon.notify.take(world.daemon.notify.self, &report))
-                (void)usleep(1000);
+        report = next_report();
         ck_assert_uint_eq(report.asked, N);
         ck_assert_uint_eq(report.answered, N);
         ck_assert_int_lt(report.took_ns, BUDGET);
@@ -335,8 +342,7 @@ static struct notify_report round_of(uint64_t number, int64_t budget_ns) {
         struct notify_report report;
 
         world.daemon.notify.begin(world.daemon.notify.self, &call);
-        while (!world.daemon.notify.take(world.daemon.notify.self, &report))
-                (void)usleep(1000);
+        report = next_report();
         ck_assert_uint_eq(report.round, number);
         return report;
 }
@@ -363,11 +369,69 @@ START_TEST(one_process_gives_once_however_often_it_has_subscribed) {
                 m.bytes = 64 * MIB;
                 ck_assert_int_eq(send(fd[i], &m, sizeof(m), 0), sizeof(m));
         }
-        while (!world.daemon.notify.take(world.daemon.notify.self, &report))
-                (void)usleep(1000);
+        report = next_report();
         ck_assert_uint_eq(report.answered, ELEMENTS(fd));
         ck_assert_uint_ge(report.freed_bytes, 60 * MIB);
         ck_assert_uint_le(report.freed_bytes, 70 * MIB);
+}
+END_TEST
+
+static void answer_freed(int fd, struct oomreapd_message m) {
+        m.type = OOMREAPD_FREED;
+        m.bytes = 0;
+        ck_assert_int_eq(send(fd, &m, sizeof(m), 0), sizeof(m));
+}
+
+/* Whoever answers first wakes the thread: the others have the whole budget all the same. */
+START_TEST(an_answer_does_not_shorten_the_round_for_others) {
+        struct notify_call call = {
+                .round = 7, .stage = NOTIFY_BEFORE_KILL, .need_bytes = 1, .budget_ns = 400 * NS_PER_MS};
+        struct oomreapd_message first, second;
+        struct notify_report report;
+        int fd[2];
+
+        start("");
+        for (int i = 0; i < 2; i++)
+                fd[i] = subscribe();
+        wait_for_listeners(2);
+        world.daemon.notify.begin(world.daemon.notify.self, &call);
+        ck_assert_int_eq(recv(fd[0], &first, sizeof(first), 0), sizeof(first));
+        ck_assert_int_eq(recv(fd[1], &second, sizeof(second), 0), sizeof(second));
+        (void)usleep(_i ? 100000 : 240000);
+        answer_freed(fd[0], first);
+        (void)usleep(_i ? 230000 : 90000);
+        answer_freed(fd[1], second);
+        report = next_report();
+        ck_assert_uint_eq(report.asked, 2);
+        ck_assert_uint_eq(report.answered, 2);
+        ck_assert_int_ge(report.took_ns, 300 * NS_PER_MS);
+        for (int i = 0; i < 2; i++)
+                close(fd[i]);
+}
+END_TEST
+
+/* The loop fires without waiting for it: that it moves is told, or it would be taken to hang for good. */
+START_TEST(a_round_that_is_ended_reports_that_the_thread_moves) {
+        int fd;
+
+        start("");
+        fd = subscribe();
+        wait_for_listeners(1);
+        for (uint64_t number = 1; number <= 4; number++) {
+                struct notify_call call = {
+                        .round = number, .stage = NOTIFY_BEFORE_KILL, .need_bytes = 1, .budget_ns = BUDGET};
+                struct notify_report report;
+
+                world.daemon.notify.begin(world.daemon.notify.self, &call);
+                if (number % 2 == 0) /* else it may not have been taken up yet */
+                        (void)usleep(20000);
+                world.daemon.notify.end(world.daemon.notify.self);
+                report = next_report();
+                ck_assert_uint_eq(report.round, number);
+                ck_assert_uint_eq(report.asked, 0);
+                ck_assert_uint_eq(report.freed_bytes, 0);
+        }
+        close(fd);
 }
 END_TEST
 
@@ -399,8 +463,7 @@ START_TEST(a_stale_order_is_dropped) {
         (void)usleep(50000);
         call = (struct notify_call){.round = 2, .stage = NOTIFY_BEFORE_KILL, .need_bytes = 1, .budget_ns = BUDGET};
         world.daemon.notify.begin(world.daemon.notify.self, &call);
-        while (!world.daemon.notify.take(world.daemon.notify.self, &report))
-                (void)usleep(1000);
+        report = next_report();
         ck_assert_uint_eq(report.round, 2); /* it moves again, and says so */
         ck_assert_uint_eq(report.asked, 0);
         while (recv(fd, &m, sizeof(m), MSG_DONTWAIT) == sizeof(m))
@@ -439,6 +502,35 @@ START_TEST(who_was_given_more_time_is_not_late) {
 }
 END_TEST
 
+/* The same, but it never answers: the time that excuses it ends. */
+START_TEST(who_is_excused_and_never_answers_is_late) {
+        uint64_t number = 1;
+        int fd;
+
+        start("");
+        fd = subscribe();
+        wait_for_listeners(1);
+        for (int i = 0; i < 4; i++) {
+                struct notify_call call = {
+                        .round = number++, .stage = NOTIFY_AT_WARN, .need_bytes = 1, .budget_ns = BUDGET};
+
+                world.daemon.notify.begin(world.daemon.notify.self, &call);
+                (void)usleep(10000);
+                ck_assert_uint_eq(round_of(number++, 50 * NS_PER_MS).asked, i < 3);
+                if (i % 2)
+                        (void)usleep(200000);
+                else { /* from one connection to the next it is still late */
+                        close(fd);
+                        wait_for_listeners(0);
+                        fd = subscribe();
+                        (void)usleep(200000);
+                }
+        }
+        wait_for_listeners(0);
+        close(fd);
+}
+END_TEST
+
 START_TEST(a_liar_who_hangs_up_is_judged) {
         uint64_t number = 1;
 
@@ -463,8 +555,7 @@ START_TEST(a_liar_who_hangs_up_is_judged) {
                 m.bytes = 10 * GIB;
                 ck_assert_int_eq(send(other, &m, sizeof(m), 0), sizeof(m));
                 close(other);
-                while (!world.daemon.notify.take(world.daemon.notify.self, &report))
-                        (void)usleep(1000);
+                report = next_report();
                 ck_assert_uint_eq(report.short_of_word, 2);
                 wait_for_listeners(0);
         }
@@ -493,8 +584,7 @@ START_TEST(strikes_are_remembered_over_a_new_connection) {
                         world.daemon.notify.begin(world.daemon.notify.self, &call);
                         (void)usleep(20000);
                         close(fd);
-                        while (!world.daemon.notify.take(world.daemon.notify.self, &report))
-                                (void)usleep(1000);
+                        report = next_report();
                         ck_assert_int_lt(report.took_ns, BUDGET / 2);
                 } else { /* does not answer */
                         (void)round_of(number++, 30 * NS_PER_MS);
@@ -596,8 +686,11 @@ static void add(TCase *t) {
         tcase_add_test(t, two_hundred_subscribers);
         tcase_add_test(t, two_hundred_who_hang_cost_one_budget);
         tcase_add_test(t, one_process_gives_once_however_often_it_has_subscribed);
+        tcase_add_loop_test(t, an_answer_does_not_shorten_the_round_for_others, 0, 2);
+        tcase_add_test(t, a_round_that_is_ended_reports_that_the_thread_moves);
         tcase_add_test(t, a_stale_order_is_dropped);
         tcase_add_test(t, who_was_given_more_time_is_not_late);
+        tcase_add_test(t, who_is_excused_and_never_answers_is_late);
         tcase_add_test(t, a_liar_who_hangs_up_is_judged);
         tcase_add_test(t, strikes_are_remembered_over_a_new_connection);
         tcase_add_test(t, who_connects_all_the_time_is_slowed_down);
