@@ -36,7 +36,7 @@ struct notify_reclaim {
         char mount[256];
         struct target target[NOTIFY_RECLAIMS];
         size_t n;
-        bool asked, short_of_memory;
+        bool asked, short_of_memory, said_stuck;
 
         struct notify_thread thread;
         int done_fd; /* an eventfd */
@@ -224,10 +224,25 @@ static void open_target(struct notify_reclaim *r, struct target *t) {
 
 /* ---- a kind ---- */
 
+static bool outlives_its_round(struct notify_reclaim *r) {
+        return atomic_load(&r->busy) && atomic_load(&r->over);
+}
+
+/* The worker is in a write that no signal ends: it can take no order, and is not waited for. */
+static bool is_stuck(struct notify_reclaim *r, int64_t now_ns) {
+        bool stuck = outlives_its_round(r) && r->over_since_ns > 0 && now_ns - r->over_since_ns >= OVER_GRACE_NS;
+
+        if (stuck && !r->said_stuck)
+                notify_note(r->notes, LOG_NOTICE,
+                            "a write to memory.reclaim does not end: no cgroup is asked until it does");
+        r->said_stuck = stuck;
+        return stuck;
+}
+
 static size_t reclaim_listeners(void *self, enum notify_stage stage, int64_t now_ns) {
         struct notify_reclaim *r = self;
 
-        return r->n;
+        return is_stuck(r, now_ns) ? 0 : r->n;
 }
 
 static size_t reclaim_poll_fds(void *self, struct pollfd *fds, size_t cap) {
@@ -237,10 +252,6 @@ static size_t reclaim_poll_fds(void *self, struct pollfd *fds, size_t cap) {
                 return 0;
         fds[0] = (struct pollfd){.fd = r->done_fd, .events = POLLIN};
         return 1;
-}
-
-static bool outlives_its_round(struct notify_reclaim *r) {
-        return atomic_load(&r->busy) && atomic_load(&r->over);
 }
 
 static void reclaim_handle(void *self, const struct pollfd *fds, size_t n, int64_t now_ns) {
@@ -264,6 +275,8 @@ static int64_t reclaim_due_ns(void *self) {
 static void reclaim_begin(void *self, const struct notify_call *call, int64_t now_ns) {
         struct notify_reclaim *r = self;
 
+        if (is_stuck(r, now_ns))
+                return;
         r->asked = true;
         /* Still in a write of the round before: it goes on with this one, on the files that it has. */
         for (size_t i = 0; i < r->n && !atomic_load(&r->busy); i++)

@@ -289,6 +289,23 @@ START_TEST(a_write_that_is_stuck_counts_half_after_its_round) {
 }
 END_TEST
 
+/* Nobody waits for a worker that cannot take an order. */
+START_TEST(whose_write_is_stuck_is_not_asked) {
+        cg[0].takes_ns = STUCK;
+        start(-1);
+        begin(100 * MIB);
+        ck_assert(!wait_until_done(20));
+        kind.end(kind.self, NULL, kernel.monotonic_ns(&kernel));
+        ck_assert_uint_gt(kind.listeners(kind.self, NOTIFY_BEFORE_KILL, kernel.monotonic_ns(&kernel)), 0);
+        (void)usleep(150000); /* the interrupt had its time */
+        ck_assert_uint_eq(kind.listeners(kind.self, NOTIFY_BEFORE_KILL, kernel.monotonic_ns(&kernel)), 0);
+        kind.begin(kind.self, &(struct notify_call){.need_bytes = 100 * MIB}, kernel.monotonic_ns(&kernel));
+        ck_assert(!kind.pending(kind.self));
+        ck_assert_uint_eq(end().asked, 0);
+        ck_assert_uint_eq(kind.listeners(kind.self, NOTIFY_AT_WARN, kernel.monotonic_ns(&kernel)), 0);
+}
+END_TEST
+
 /* A round before a kill takes the place of one at warn in the middle of a write. */
 START_TEST(the_next_round_goes_on_where_the_last_one_was_writing) {
         cg[0].takes_ns = 50 * NS_PER_MS;
@@ -371,6 +388,7 @@ int main(void) {
         tcase_add_loop_test(t, swappiness_where_the_kernel_has_it, 0, 2);
         tcase_add_test(t, the_end_of_the_round_ends_the_write);
         tcase_add_test(t, a_write_that_is_stuck_counts_half_after_its_round);
+        tcase_add_test(t, whose_write_is_stuck_is_not_asked);
         tcase_add_test(t, the_next_round_goes_on_where_the_last_one_was_writing);
         tcase_add_test(t, slow_steps_are_as_many_as_the_round_allows);
         tcase_add_test(t, what_is_not_there_is_said_once_and_may_come);
