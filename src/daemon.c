@@ -353,9 +353,7 @@ static void decide(struct daemon *d, bool override, int64_t now_ns) {
                           daemon_waits_for_the_passed_over(d, now_ns)))
                 return;
         if (d->ranking.n_eligible > 0) {
-                bool dying = !fresh && daemon_sees_leaving(d, fresh); /* of those held: they are large */
-
-                if (override || !daemon_notify_asks(d, &d->ranking.candidate[0], dying, now_ns))
+                if (override || !daemon_notify_asks(d, &d->ranking.candidate[0], fresh, now_ns))
                         shoot(d, &d->ranking.candidate[0], override, now_ns);
                 else if (fresh)
                         hold_best(d, now_ns); /* so that the wait sees who dies meanwhile */
@@ -382,7 +380,7 @@ static void ask_to_end(struct daemon *d, int64_t now_ns) {
                 d->prepare_not_before_ns = d->decide_not_before_ns;
                 return;
         }
-        if (!daemon_notify_asks(d, &d->ranking.candidate[0], !fresh && daemon_sees_leaving(d, fresh), now_ns))
+        if (!daemon_notify_asks(d, &d->ranking.candidate[0], fresh, now_ns))
                 shoot(d, &d->ranking.candidate[0], false, now_ns);
 }
 
@@ -400,10 +398,8 @@ static void act(struct daemon *d, int64_t now_ns) {
                 decide(d, true, now_ns);
         else if (in_flight == 0 && d->verdict.level == LEVEL_TERM)
                 ask_to_end(d, now_ns);
-        else if (in_flight == 0 && d->verdict.level == LEVEL_WARN) {
-                (void)prepare(d, now_ns);
-                daemon_notify_warn(d, now_ns);
-        }
+        else if (in_flight == 0 && d->verdict.level == LEVEL_WARN)
+                daemon_notify_warn(d, prepare(d, now_ns), now_ns);
 }
 
 /* ---- when calm ---- */
@@ -479,11 +475,11 @@ int64_t daemon_tick(struct daemon *d, int64_t now_ns) {
 
         int64_t sleep_ns = MIN_OF(d->verdict.next_tick_ns, kill_domain_next_ns(&d->domain, now_ns));
 
-        sleep_ns = MIN_OF(sleep_ns, daemon_notify_sleep_ns(d, now_ns));
         if (d->again)
                 sleep_ns = 0;
         else if (d->verdict.level >= LEVEL_KILL && !kill_in_flight(&d->domain)) /* nobody was to be had */
                 sleep_ns = MAX_OF(WAIT_STEP_NS, MIN_OF(d->decide_not_before_ns - now_ns, IN_VAIN_PAUSE_NS));
+        sleep_ns = MIN_OF(sleep_ns, daemon_notify_sleep_ns(d, now_ns));
         d->due_ns = now_ns + sleep_ns;
         return sleep_ns;
 }

@@ -27,26 +27,30 @@ static uint64_t need_bytes(const struct daemon *d) {
         return MAX_OF(d->verdict.need_bytes, UINT64_C(1));
 }
 
-/* Too little to be adopted for, but it is on its way: nobody else is asked meanwhile. */
-static bool somebody_dies(const struct daemon *d) {
+/* Too little to be adopted for, but it is on its way: nobody else is asked meanwhile. Whose files were
+ * not read again may be long dead. */
+static bool somebody_dies(const struct daemon *d, bool fresh) {
+        if (!fresh && daemon_sees_leaving(d, fresh)) /* of those held: they are large */
+                return true;
         for (size_t i = 0; i < d->ranking.n; i++) {
                 const struct candidate *c = &d->ranking.candidate[i];
                 const struct mm_group *g = &d->groups.group[c->group];
 
                 if (g->dying && g->freed_bytes >= daemon_min_free_bytes(d) && c->reason != CANDIDATE_SPENT &&
-                    c->reason != CANDIDATE_OUT_OF_SCOPE)
+                    c->reason != CANDIDATE_OUT_OF_SCOPE &&
+                    (fresh || held_files_cover(&d->held, &d->table, &d->groups, c->group)))
                         return true;
         }
         return false;
 }
 
-static struct notify_answer ask(struct daemon *d, enum notify_stage stage, bool dying, int64_t now_ns) {
+static struct notify_answer ask(struct daemon *d, enum notify_stage stage, bool fresh, int64_t now_ns) {
         struct notify_need need = {
                 .stage = stage,
                 .need_bytes = need_bytes(d),
                 .exhausted_in_ns = d->verdict.exhausted_in_ns,
                 .in_flight = kill_in_flight(&d->domain),
-                .dying = dying || somebody_dies(d),
+                .dying = somebody_dies(d, fresh),
                 .almost_gone = d->memory.available <= d->verdict.plain_line_bytes / ALMOST_GONE_PART,
                 .n_listeners = d->silent_rounds < SILENT_ROUNDS ? d->notify.listeners(d->notify.self, stage) : 0,
         };
@@ -123,13 +127,13 @@ void daemon_notify_tell(struct daemon *d) {
                 d->notify.level(d->notify.self, in_episode(d) ? MAX_OF((int)d->verdict.level, LEVEL_WARN) : LEVEL_CALM);
 }
 
-void daemon_notify_warn(struct daemon *d, int64_t now_ns) {
+void daemon_notify_warn(struct daemon *d, bool fresh, int64_t now_ns) {
         struct notify_asker patience = d->asker; /* a kill's: nobody waits here */
         struct notify_answer a;
 
         if (!d->notify.self || d->asked_at_warn)
                 return;
-        a = ask(d, NOTIFY_AT_WARN, false, now_ns);
+        a = ask(d, NOTIFY_AT_WARN, fresh, now_ns);
         if (a.reply == NOTIFY_START) {
                 begin(d, &a, NOTIFY_AT_WARN, (struct view){"", 0});
                 d->asked_at_warn = true;
@@ -143,13 +147,13 @@ bool daemon_notify_waits(const struct daemon *d, int64_t now_ns) {
                d->verdict.exhausted_in_ns >= 2 * d->config.notify.kill_budget_ns;
 }
 
-bool daemon_notify_asks(struct daemon *d, const struct candidate *c, bool dying, int64_t now_ns) {
+bool daemon_notify_asks(struct daemon *d, const struct candidate *c, bool fresh, int64_t now_ns) {
         const struct process *leader = &d->table.process[d->groups.group[c->group].leader];
         struct notify_answer a;
 
         if (!d->notify.self || d->options.force)
                 return false;
-        a = ask(d, NOTIFY_BEFORE_KILL, dying, now_ns);
+        a = ask(d, NOTIFY_BEFORE_KILL, fresh, now_ns);
         if (a.reply == NOTIFY_RESULT && thrashing(d) && a.freed_bytes >= need_bytes(d))
                 d->relief_until_ns = a.until_ns;
         if (a.reply == NOTIFY_START)

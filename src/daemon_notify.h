@@ -9,13 +9,14 @@
 void daemon_notify_hear(struct daemon *d, int64_t now_ns);
 /* Every tick, at its end: what the level is. Whoever listens wakes up, and must not get ahead of a kill. */
 void daemon_notify_tell(struct daemon *d);
-/* At warn, once in an episode; nobody waits. */
-void daemon_notify_warn(struct daemon *d, int64_t now_ns);
+/* At warn, once in an episode; nobody waits. fresh: all processes were looked at in this tick, not
+ * only who is held. */
+void daemon_notify_warn(struct daemon *d, bool fresh, int64_t now_ns);
 /* Whether a round is being waited for: then it is not worth a whole snapshot to choose. */
 bool daemon_notify_waits(const struct daemon *d, int64_t now_ns);
 /* Before the shot: true when it waits for a round, or is called off for one that gave enough (what
- * is there is then read and judged afresh). dying: something large is. */
-bool daemon_notify_asks(struct daemon *d, const struct candidate *c, bool dying, int64_t now_ns);
+ * is there is then read and judged afresh). fresh: as above. */
+bool daemon_notify_asks(struct daemon *d, const struct candidate *c, bool fresh, int64_t now_ns);
 /* A session has started: a round that is running ends, and nobody has its result. */
 void daemon_notify_leave(struct daemon *d, int64_t now_ns);
 /* What our own notifiers have been stalled for memory, which is not to be judged (ns). */

@@ -164,7 +164,8 @@ static void take_figures(struct mm_group *g, const struct process *p) {
 /* Who writes a core dump is none, though its other threads are being killed: process_mrelease answers
  * EINVAL until the dump has ended (task_will_free_mem()), and only a SIGKILL of ours ends it soon. */
 static bool is_dying(const struct process *p) {
-        return (p->flags & (PROCESS_EXITING | PROCESS_SIGKILL_PENDING)) && !(p->flags & PROCESS_DUMPING);
+        return (p->flags & (PROCESS_EXITING | PROCESS_SIGKILL_PENDING)) &&
+               !(p->flags & (PROCESS_DUMPING | PROCESS_GONE)); /* who is no more gives nothing any more */
 }
 
 /* Members were read one after another while the mm grew: the largest reading is the mm's, and

@@ -193,6 +193,19 @@ START_TEST(nobody_answers_and_the_kill_comes_after_the_budget) {
 }
 END_TEST
 
+/* A tick just before the end of the budget, for whatever reason, sets the next one to that end. */
+START_TEST(the_budget_is_kept_to_the_millisecond) {
+        start("");
+        go_low(KILL_BYTES);
+        scene_go_on(20 * MS);
+        ck_assert_uint_eq(port.begun, 1);
+        scripted_run(&sk, port.begun_ns + 197 * MS - sk.now_ns);
+        scene_tick();
+        ck_assert_uint_eq(killed(), 0);
+        ck_assert_int_le(scene.sleep_ns, 3 * MS);
+}
+END_TEST
+
 /* Too little for an adoption, and on its way. */
 START_TEST(somebody_who_dies_already_is_not_waited_with) {
         struct scripted_process *dying;
@@ -205,6 +218,36 @@ START_TEST(somebody_who_dies_already_is_not_waited_with) {
         scene_go_on(20 * MS);
         ck_assert_uint_eq(port.begun, 0);
         ck_assert_uint_eq(leak->sigkills, 1);
+}
+END_TEST
+
+/* The preparation has seen it, and it is long gone: it is no reason to kill without asking. */
+START_TEST(somebody_who_has_died_meanwhile_is_no_reason) {
+        struct scripted_process *dying;
+        uint64_t line;
+
+        start("");
+        line = scene.d.verdict.plain_line_bytes;
+        go_low(line + 3 * MIB);
+        dying = scripted_spawn(&sk, 302, 1, "dying", 180 * MIB);
+        dying->adj = -1000; /* nobody to choose, so its files are not held */
+        dying->sigkill_pending = true;
+        dying->exits_after_ns = -1;
+        port.listeners = 0;
+        for (int64_t opens = 0; opens == 0;) { /* until it prepares */
+                uint64_t before = sk.opens;
+
+                scripted_run(&sk, 10 * MS);
+                scene_tick();
+                opens = (int64_t)(sk.opens - before);
+        }
+        port.listeners = 1;
+        scripted_vanish(&sk, dying);
+        sk.available_bytes = line - MIB;
+        scripted_run(&sk, 20 * MS);
+        scene_tick();
+        ck_assert_uint_eq(killed(), 0);
+        ck_assert_uint_eq(port.begun, 1);
 }
 END_TEST
 
@@ -576,7 +619,9 @@ int main(void) {
         LOOP(what_is_said_to_be_enough_and_is_not_there_delays_by_a_moment, 2);
         CASE(too_little_and_the_kill_comes_at_once);
         LOOP(nobody_answers_and_the_kill_comes_after_the_budget, 2);
+        CASE(the_budget_is_kept_to_the_millisecond);
         CASE(somebody_who_dies_already_is_not_waited_with);
+        CASE(somebody_who_has_died_meanwhile_is_no_reason);
         LOOP(when_thrashing_what_came_back_has_the_budget_to_tell, 2);
         CASE(nobody_listens_and_nothing_is_waited_for);
         CASE(a_fast_leak_is_not_waited_with);
