@@ -264,9 +264,9 @@ END_TEST
 
 /* --- many ------------------------------------------------------------------------------------------ */
 
-static int subscribe(void) {
+static int subscribe_with(uint32_t flags) {
         struct sockaddr_un address = {.sun_family = AF_UNIX};
-        struct oomreapd_message m = {.version = OOMREAPD_NOTIFY_VERSION, .type = OOMREAPD_SUBSCRIBE};
+        struct oomreapd_message m = {.version = OOMREAPD_NOTIFY_VERSION, .type = OOMREAPD_SUBSCRIBE, .flags = flags};
         int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
 
         memcpy(address.sun_path, path, sizeof(path));
@@ -276,6 +276,82 @@ static int subscribe(void) {
         ck_assert_int_eq(m.type, OOMREAPD_WELCOME);
         return fd;
 }
+
+static int subscribe(void) {
+        return subscribe_with(0);
+}
+
+/* --- what is not the process's own ------------------------------------------------------------------ */
+
+static void enter(const char *procs) {
+        int fd = open(procs, O_WRONLY | O_CLOEXEC);
+
+        ck_assert_int_ge(fd, 0);
+        ck_assert_int_eq(write(fd, "0", 1), 1);
+        close(fd);
+}
+
+enum cache_owner { MEASURED_BY_CGROUP, MEASURED_ALONE, CGROUP_GONE };
+
+/* Holds a file in memory, in a cgroup of its own, and gives it back when asked. */
+static void hold_a_cache(enum cache_owner how, int parent_fd) {
+        char cgroup[192], procs[224];
+        struct oomreapd_message m;
+        int memory = memfd_create("cache", MFD_CLOEXEC), fd;
+
+        snprintf(cgroup, sizeof(cgroup), "%.*s/cache", (int)(strrchr(world.procs, '/') - world.procs), world.procs);
+        snprintf(procs, sizeof(procs), "%s/cgroup.procs", cgroup);
+        ck_assert_int_eq(mkdir(cgroup, 0755), 0);
+        enter(procs);
+        ck_assert_int_eq(posix_fallocate(memory, 0, 64 * MIB), 0);
+        fd = subscribe_with(how == MEASURED_ALONE ? 0 : OOMREAPD_MEASURE_CGROUP);
+        ck_assert_int_eq(write(parent_fd, "r", 1), 1);
+        ck_assert_int_eq(recv(fd, &m, sizeof(m), 0), sizeof(m));
+        ck_assert_int_eq(ftruncate(memory, 0), 0);
+        if (how == CGROUP_GONE) {
+                enter(world.procs);
+                ck_assert_int_eq(rmdir(cgroup), 0);
+        }
+        m.type = OOMREAPD_FREED;
+        m.bytes = 64 * MIB;
+        ck_assert_int_eq(send(fd, &m, sizeof(m), 0), sizeof(m));
+        (void)!read(parent_fd, &m, 1); /* until it has been measured */
+        enter(world.procs);
+        (void)rmdir(cgroup);
+        _exit(0);
+}
+
+START_TEST(what_is_not_its_own_is_measured_on_its_cgroup) {
+        struct notify_call call = {.round = 7, .stage = NOTIFY_BEFORE_KILL, .need_bytes = 1, .budget_ns = BUDGET};
+        struct notify_report report;
+        int pair[2], status;
+        char c;
+        pid_t pid;
+
+        start("");
+        ck_assert_int_eq(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair), 0);
+        pid = fork();
+        if (pid == 0) {
+                close(pair[0]);
+                hold_a_cache((enum cache_owner)_i, pair[1]);
+        }
+        close(pair[1]);
+        ck_assert_int_eq(read(pair[0], &c, 1), 1);
+        wait_for_listeners(1);
+        world.daemon.notify.begin(world.daemon.notify.self, &call);
+        report = next_report();
+        ck_assert_uint_eq(report.answered, 1);
+        ck_assert_uint_eq(report.claimed_bytes, 64 * MIB);
+        if (_i == MEASURED_BY_CGROUP)
+                ck_assert_uint_ge(report.freed_bytes, 60 * MIB);
+        else /* nobody has seen it given */
+                ck_assert_uint_le(report.freed_bytes, 4 * MIB);
+        ck_assert_uint_eq(report.short_of_word, _i != MEASURED_BY_CGROUP);
+        close(pair[0]);
+        ck_assert_int_eq(waitpid(pid, &status, 0), pid);
+        ck_assert_int_eq(status, 0);
+}
+END_TEST
 
 START_TEST(two_hundred_subscribers) {
         enum { N = 200 };
@@ -683,6 +759,7 @@ static void add(TCase *t) {
         tcase_add_test(t, memory_that_runs_out_is_not_waited_with);
         tcase_add_test(t, an_unprivileged_stranger_is_refused);
         tcase_add_test(t, whoever_is_in_the_group_may);
+        tcase_add_loop_test(t, what_is_not_its_own_is_measured_on_its_cgroup, 0, 3);
         tcase_add_test(t, two_hundred_subscribers);
         tcase_add_test(t, two_hundred_who_hang_cost_one_budget);
         tcase_add_test(t, one_process_gives_once_however_often_it_has_subscribed);
