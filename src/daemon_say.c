@@ -193,7 +193,7 @@ void daemon_say_round(struct daemon *d, const struct notify_report *r, enum roun
         if (end == ROUND_EXPIRED)
                 text_str(&t, "no result in time");
         else if (end == ROUND_GIVEN_UP)
-                text_str(&t, "given up, the kill could not wait");
+                text_str(&t, "given up before it had a result");
         else if (end == ROUND_LATE)
                 text_str(&t, ", too late");
         if (before_kill && end != ROUND_LATE && end != ROUND_GIVEN_UP && d->verdict.level < LEVEL_TERM)

@@ -21,7 +21,7 @@ enum round_end {
         ROUND_ENOUGH,   /* reported, as much as was needed */
         ROUND_EXPIRED,  /* no report within the budget */
         ROUND_LATE,     /* reported after that */
-        ROUND_GIVEN_UP, /* the kill came first */
+        ROUND_GIVEN_UP, /* a kill came first, or somebody who dies already */
 };
 void daemon_say_round(struct daemon *d, const struct notify_report *r, enum round_end end);
 void daemon_look_for_peers(struct daemon *d);

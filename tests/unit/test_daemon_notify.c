@@ -479,6 +479,9 @@ START_TEST(whoever_dies_in_the_middle_ends_the_wait) {
         ck_assert_uint_eq(scene.d.domain.sessions_started, 1); /* adopted */
         ck_assert_uint_eq(port.ended, 1);
         ck_assert_uint_eq(leak->sigkills, 0);
+        scene_go_on(20 * MS);
+        ck_assert_str_eq(scene_last(EVENT_ASKED)->note,
+                         "asked for memory before a kill: given up before it had a result");
 }
 END_TEST
 
@@ -592,7 +595,7 @@ START_TEST(a_round_that_the_kill_did_not_wait_for_is_told) {
         scene_go_on(SEC);
         ck_assert_uint_eq(scene_said(EVENT_ASKED), 1);
         ck_assert_str_eq(scene_last(EVENT_ASKED)->note,
-                         "asked for memory before a kill: given up, the kill could not wait");
+                         "asked for memory before a kill: given up before it had a result");
 }
 END_TEST
 
