@@ -141,7 +141,7 @@ static void put_trigger(struct text *t, const char *before, const struct event *
         if (v->cause == CAUSE_FORCED)
                 text_str(t, "forced by hand, ");
         if (v->cause == CAUSE_THRASHING) {
-                text_str(t, "thrashing, stalled ");
+                text_str(t, v->waits_for_swap ? "thrashing, waiting for swap " : "thrashing, stalled ");
                 put_percent(t, v->stall_permille);
                 text_str(t, " of the time, ");
         }

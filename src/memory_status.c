@@ -123,6 +123,7 @@ int memory_status_parse_meminfo(const char *buf, size_t len, struct memory_statu
 int memory_status_parse_vmstat(const char *buf, size_t len, struct memory_counters *ret) {
         struct view rest = {buf, len}, line, key;
         struct memory_counters v = {0};
+        const uint64_t page = (uint64_t)sysconf(_SC_PAGESIZE);
         bool any = false;
         uint64_t n;
 
@@ -142,6 +143,14 @@ int memory_status_parse_vmstat(const char *buf, size_t len, struct memory_counte
                         v.refault += n;
                 else if (view_equals(key, "oom_kill"))
                         v.oom_kill = n;
+                else if (view_equals(key, "pswpin"))
+                        v.swapped_in = n * page; /* what overflows is a difference all the same */
+                else if (view_equals(key, "pswpout"))
+                        v.swapped_out = n * page;
+                else if (view_equals(key, "pgpgin")) /* in KiB, whatever its name (vmstat_start(), mm/vmstat.c) */
+                        v.block_read = n * KIB;
+                else if (view_equals(key, "pgpgout"))
+                        v.block_written = n * KIB;
         }
         if (!any)
                 return -EBADMSG;
@@ -199,13 +208,13 @@ static uint64_t zram_usable(struct memory_reader *r, struct view device, uint64_
         return permille_of(free, 1000 - compressed_permille);
 }
 
-/* One line of /proc/swaps: "/dev/zram0  partition  8388604  0  100", in KiB. What it adds. */
-static uint64_t swap_line_usable(struct memory_reader *r, struct view line, uint64_t *ret_zram_used) {
+/* One line of /proc/swaps: "/dev/zram0  partition  8388604  0  100", in KiB. What of it is usable; what is zram's is
+ * entered in *s. */
+static uint64_t swap_line_usable(struct memory_reader *r, struct view line, struct memory_status *s) {
         static const char dev[] = "/dev/";
         struct view name, type;
-        uint64_t size, used, free;
+        uint64_t size, used, free, zram_used;
 
-        *ret_zram_used = 0;
         if (!view_word(&line, &name) || !view_word(&line, &type) || !view_u64(&line, &size) || !view_u64(&line, &used))
                 return 0; /* the heading */
         free = MIN_OF(sub_floor(size, used), UINT64_MAX / KIB) * KIB;
@@ -213,11 +222,14 @@ static uint64_t swap_line_usable(struct memory_reader *r, struct view line, uint
                 return free;
         name.p += sizeof(dev) - 1;
         name.n -= sizeof(dev) - 1;
-        return zram_usable(r, name, free, ret_zram_used);
+        s->swap_on_zram = true;
+        free = zram_usable(r, name, free, &zram_used);
+        s->zram_used = add_cap(s->zram_used, zram_used);
+        return free;
 }
 
 static void read_swap(struct memory_reader *r, struct memory_status *s) {
-        uint64_t usable = s->swap_free, zram_used;
+        uint64_t usable = s->swap_free;
         struct view rest, line;
         ssize_t n;
 
@@ -225,10 +237,8 @@ static void read_swap(struct memory_reader *r, struct memory_status *s) {
         if (n > 0) {
                 rest = (struct view){r->buf, (size_t)n};
                 usable = 0;
-                while (view_line(&rest, &line)) {
-                        usable = add_cap(usable, swap_line_usable(r, line, &zram_used));
-                        s->zram_used = add_cap(s->zram_used, zram_used);
-                }
+                while (view_line(&rest, &line))
+                        usable = add_cap(usable, swap_line_usable(r, line, s));
         }
         s->swap_usable = MIN_OF(usable, s->anon_lru);
 }

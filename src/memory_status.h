@@ -12,6 +12,8 @@ struct memory_counters {
         uint64_t pgsteal;  /* direct + kswapd */
         uint64_t refault;  /* workingset_refault_{anon,file} */
         uint64_t oom_kill; /* counts memcg kills too */
+        /* Bytes. Those of block devices have those of swap in them, but for zram's up to 6.4 (rw_page). */
+        uint64_t swapped_in, swapped_out, block_read, block_written;
 };
 
 /* All bytes, but for the event counters. Fields that the kernel does not tell are 0. */
@@ -31,6 +33,7 @@ struct memory_status {
         uint64_t anon_mapped; /* AnonPages: every anonymous page once */
         uint64_t shmem, hugetlb, page_tables, slab_unreclaimable, mlocked, zram_used;
         uint64_t zfs_reclaimable; /* ARC size − c_min */
+        bool swap_on_zram;        /* some of it */
         bool estimated;           /* no MemAvailable (before 3.14): free + page cache − shmem + SReclaimable */
 
         struct memory_counters counters;

@@ -43,6 +43,9 @@
 #define LASTING_NS (250 * NS_PER_MS) /* longer than it takes programs to start */
 #define ALMOST_GONE_PART 4           /* of the plain line: whatever the CPUs hold */
 
+#define SWAP_IN_MIN_BYTES_PER_S (256 * KIB) /* the slowest disk seeks a hundred times a second */
+#define SWAP_WAIT_LINES 2                   /* counts at or below so many plain lines */
+
 #define BUCKET_WARN_PERMILLE 500
 #define BUCKET_CALM_PERMILLE 250
 
@@ -233,6 +236,41 @@ static enum pressure_level level_by_memory(const struct pressure_settings *set, 
 
 /* --- thrashing ------------------------------------------------------------------------ */
 
+/* How much of what disks did since the counters last moved was to bring back what had been swapped out: of all but
+ * swapping out, for which nobody waits. */
+static void judge_swap_share(struct pressure_state *st, const struct memory_status *m, bool gap) {
+        const struct memory_counters *now = &m->counters, *before = &st->io.counters;
+        uint64_t in = sub_floor(now->swapped_in, before->swapped_in);
+        uint64_t read = sub_floor(now->block_read, before->block_read);
+        uint64_t out = sub_floor(now->swapped_out, before->swapped_out);
+        uint64_t written = sub_floor(now->block_written, before->block_written);
+        int64_t elapsed = m->when_ns - st->io.when_ns;
+
+        if (st->io.set && !gap && in == 0 && read == 0 && written == 0)
+                return; /* read a moment ago, or nothing moves: what was known holds */
+        if (!st->io.set || gap || elapsed <= 0 || m->swap_on_zram ||
+            in < scale(SWAP_IN_MIN_BYTES_PER_S, (uint64_t)elapsed, (uint64_t)NS_PER_SEC))
+                st->io.swap_permille = 0;
+        else
+                st->io.swap_permille =
+                        (uint32_t)MIN_OF(scale(in, 1000, MAX_OF(read, in) + sub_floor(written, out)), 1000U);
+        st->io.set = true;
+        st->io.when_ns = m->when_ns;
+        st->io.counters = *now;
+}
+
+/* Since 5.9 a page that comes back from swap is a stall for memory only if it was gone for so short a time that it would
+ * have stayed in somewhat more memory, and that is reckoned without the inactive anonymous pages (workingset_refault(),
+ * mm/workingset.c). So a machine that does nothing but wait for its swap on a disk can have 0 % of memory stall. For it
+ * stands the time in which all wait for disks, as far as those are busy with swap; and only far down, as memory that is
+ * there does not have to be waited for twice. */
+static uint64_t swap_wait_us(const struct pressure_state *st, const struct pressure_sample *s,
+                             const struct pressure_verdict *v) {
+        if (s->memory->available > SWAP_WAIT_LINES * v->plain_line_bytes)
+                return 0;
+        return scale(sub_floor(s->psi->io_full_us, st->last_psi.io_full_us), st->io.swap_permille, 1000);
+}
+
 /* Each interval pours its stall in and lets a quarter of its length leak out. `full` reads 0 as
  * long as one task spins, so half of `some` stands for it. */
 static void pour_bucket(struct pressure_state *st, const struct pressure_settings *set, const struct pressure_sample *s,
@@ -246,6 +284,8 @@ static void pour_bucket(struct pressure_state *st, const struct pressure_setting
                 own = (uint64_t)MAX_OF(s->own_stall_ns - st->last_own_stall_ns, 0) / NS_PER_US;
                 us = MAX_OF(sub_floor(now->full_us, before->full_us + own),
                             sub_floor(now->some_us, before->some_us + own) / 2);
+                v->waits_for_swap = swap_wait_us(st, s, v) > us;
+                us = MAX_OF(us, swap_wait_us(st, s, v));
                 stall = (int64_t)MIN_OF(us, (uint64_t)(elapsed / NS_PER_US)) * NS_PER_US;
                 v->stall_permille = (uint32_t)scale((uint64_t)stall, 1000, (uint64_t)elapsed);
                 st->bucket_ns += stall - elapsed / 1000 * set->stall_permille;
@@ -354,10 +394,10 @@ void pressure_policy_judge(struct pressure_state *st, const struct pressure_sett
         judge_clock(st, sample, &v);
         gap = v.resumed || v.late;
         judge_fall(st, sample, gap);
+        set_lines(set, m, st->fall_bytes_per_s, &v);
+        judge_swap_share(st, m, gap);
         pour_bucket(st, set, sample, gap, &v);
         in_vain = reclaims_in_vain(st, m);
-
-        set_lines(set, m, st->fall_bytes_per_s, &v);
         judge_lasting(st, set, sample, gap, &v);
         v.thrash_line_bytes = thrash_line(set, m, in_vain, v.kill_line_bytes);
         set_level(st, set, sample, &v);

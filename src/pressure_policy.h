@@ -35,9 +35,15 @@ struct pressure_state {
         uint64_t fall_peak_bytes_per_s; /* steepest fall of available + SwapFree seen lately, halves every second */
         uint64_t fall_bytes_per_s;      /* what certainly falls now, 0 when nothing does */
         int64_t bucket_ns;              /* stall in the bucket */
-        int64_t quiet_until_ns;         /* bucket off (resume from suspend, the second after a release) */
-        bool bucket_warned;             /* it was half full and has not yet drained to a quarter */
-        bool fresh_window;              /* after a release: the next window is not poured in */
+        struct pressure_io { /* counters when they last moved, and how much of the I/O since then was swap-in */
+                bool set;
+                int64_t when_ns;
+                struct memory_counters counters;
+                uint32_t swap_permille;
+        } io;
+        int64_t quiet_until_ns; /* bucket off (resume from suspend, the second after a release) */
+        bool bucket_warned;     /* it was half full and has not yet drained to a quarter */
+        bool fresh_window;      /* after a release: the next window is not poured in */
         struct pressure_mark { /* counters 0…5 s and 5…10 s ago: what reclaim did lately, not only since the last tick */
                 bool set;
                 int64_t when_ns;
@@ -68,6 +74,7 @@ struct pressure_verdict {
         uint64_t fall_bytes_per_s;
         bool falling;             /* less is left than at the reading before, be it by a page */
         uint32_t stall_permille;  /* of the last window */
+        bool waits_for_swap;      /* all of it for pages that come back from a disk: not in the kernel's memory stall */
         uint32_t bucket_permille; /* 1000 = full */
         int64_t exhausted_in_ns; /* what counts at LEVEL_KILL (and usable swap) at the peak fall rate; INT64_MAX: not falling */
         int64_t ram_exhausted_in_ns; /* the same without swap: from then on whoever allocates has to reclaim first */

@@ -64,9 +64,16 @@ void psi_monitor_init(struct psi_monitor *m, struct kernel *k, const char *path,
         struct psi_totals probe;
 
         *m = (struct psi_monitor){
-                .kernel = k, .mode = PSI_TIMED, .trigger_some_fd = -1, .trigger_full_fd = -1, .total_fd = -1};
+                .kernel = k,
+                .mode = PSI_TIMED,
+                .trigger_some_fd = -1,
+                .trigger_full_fd = -1,
+                .total_fd = -1,
+                .io_fd = -1,
+        };
 
         m->total_fd = k->open(k, AT_FDCWD, path, O_RDONLY);
+        m->io_fd = k->open(k, AT_FDCWD, "/proc/pressure/io", O_RDONLY);
         if (m->total_fd < 0 || psi_monitor_read(m, 0, &probe) < 0) {
                 psi_monitor_deinit(m);
                 return;
@@ -87,7 +94,20 @@ void psi_monitor_deinit(struct psi_monitor *m) {
         monitor_close(m, &m->trigger_some_fd);
         monitor_close(m, &m->trigger_full_fd);
         monitor_close(m, &m->total_fd);
+        monitor_close(m, &m->io_fd);
         m->mode = PSI_ABSENT;
+}
+
+/* No wake-up is asked for: who waits for his pages when memory is not short is no affair of ours. */
+static uint64_t read_io(struct psi_monitor *m) {
+        struct psi_totals totals;
+        char buf[512];
+        ssize_t n;
+
+        n = m->io_fd < 0 ? -ENOENT : kernel_reread(m->kernel, m->io_fd, buf, sizeof(buf));
+        if (n > 0 && psi_parse(buf, (size_t)n, &totals) == 0)
+                m->io_full_us = totals.full_us;
+        return m->io_full_us;
 }
 
 int psi_monitor_read(struct psi_monitor *m, int64_t now_ns, struct psi_totals *ret) {
@@ -107,6 +127,7 @@ int psi_monitor_read(struct psi_monitor *m, int64_t now_ns, struct psi_totals *r
         r = psi_parse(buf, (size_t)n, &totals);
         if (r < 0)
                 return r;
+        totals.io_full_us = read_io(m);
         *ret = totals;
         return 0;
 }

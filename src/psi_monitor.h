@@ -14,13 +14,15 @@ enum psi_mode {
 struct psi_totals {
         int64_t when_ns;
         uint64_t some_us, full_us; /* since boot */
+        uint64_t io_full_us;       /* /proc/pressure/io; where that is not to be had, it stays as it is */
 };
 
 struct psi_monitor {
         struct kernel *kernel;
         enum psi_mode mode;
         int trigger_some_fd, trigger_full_fd; /* poll for POLLPRI; −1 where mode forbids */
-        int total_fd;
+        int total_fd, io_fd;
+        uint64_t io_full_us; /* as last read */
 };
 
 /* dirfd/path of the memory pressure file ("/proc/pressure/memory", or memory.pressure of a

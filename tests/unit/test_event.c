@@ -167,6 +167,8 @@ START_TEST(kill_line_says_what_is_special) {
                          " and 11 of its kin (14 processes in all) to free 3.0 GiB, of its own 2.0 GiB anon,"));
         ck_assert(
                 strstr(line_of(&e), "; thrashing, stalled 62 % of the time, MemAvailable 700 MiB of 11 GiB, falling"));
+        e.verdict.waits_for_swap = true;
+        ck_assert(strstr(line_of(&e), "; thrashing, waiting for swap 62 % of the time, MemAvailable 700 MiB"));
         e.verdict.cause = CAUSE_EMPTY;
         ck_assert(strstr(line_of(&e), "MemAvailable 700 MiB above the kill line of 300 MiB"));
 }

@@ -161,6 +161,10 @@ START_TEST(vmstat) {
                                    "allocstall_movable 300\n"
                                    "workingset_refault_anon 40\n"
                                    "workingset_refault_file 60\n"
+                                   "pgpgin 7000\n"
+                                   "pgpgout 900\n"
+                                   "pswpin 8\n"
+                                   "pswpout 3\n"
                                    "oom_kill 4\n"
                                    "oom_killer_something 9\n";
         struct memory_counters s = {0};
@@ -171,6 +175,10 @@ START_TEST(vmstat) {
         ck_assert_uint_eq(s.pgsteal_direct, 300);
         ck_assert_uint_eq(s.pgsteal, 1000);
         ck_assert_uint_eq(s.refault, 100);
+        ck_assert_uint_eq(s.block_read, 7000 * KIB);
+        ck_assert_uint_eq(s.block_written, 900 * KIB);
+        ck_assert_uint_eq(s.swapped_in, 8 * (uint64_t)sysconf(_SC_PAGESIZE)); /* pages, where the others are KiB */
+        ck_assert_uint_eq(s.swapped_out, 3 * (uint64_t)sysconf(_SC_PAGESIZE));
         ck_assert_uint_eq(s.oom_kill, 4);
         ck_assert_int_eq(memory_status_parse_vmstat("", 0, &s), -EBADMSG);
         ck_assert_int_eq(memory_status_parse_vmstat("oom_kill\n", 9, &s), -EBADMSG);
@@ -361,6 +369,7 @@ START_TEST(swap_is_usable_only_for_what_could_go_there) {
         put(w, "/proc/swaps", SWAPS_HEAD "/dev/sda2 partition 8000000 2000000 -2\n");
         world_start(w);
         world_read(w);
+        ck_assert(!w->s.swap_on_zram);
         ck_assert_uint_eq(w->s.swap_usable, 2000 * KIB);
         world_free(w);
 }
@@ -377,6 +386,7 @@ static uint64_t zram_usable(const char *mm_stat, uint64_t *ret_used) {
         world_start(w);
         world_read(w);
         usable = w->s.swap_usable;
+        ck_assert(w->s.swap_on_zram); /* one that appeared after our start as well */
         if (ret_used)
                 *ret_used = w->s.zram_used;
         world_free(w);

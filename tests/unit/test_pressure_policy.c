@@ -949,6 +949,101 @@ START_TEST(thrash_with_swap_free) {
 }
 END_TEST
 
+/* A machine of 1 GiB that waits for its swap on a disk, as seen on 6.1: the kernel counts no memory stall. */
+static struct world world_that_waits_for_swap(void) {
+        struct world w = world_new(GIB);
+
+        w.m.swap_total = GIB;
+        w.m.swap_free = w.m.swap_usable = 700 * MIB;
+        (void)level_at(&w, 20 * MIB);
+        return w;
+}
+
+/* A second in which so much came in from swap and so much else was read and written, while all stood still for so many
+ * ‰ of it waiting for disks. */
+static void wait_a_second(struct world *w, uint64_t io_permille, uint64_t swap_kib, uint64_t read_kib,
+                          uint64_t written_kib) {
+        w->m.counters.swapped_in += swap_kib * KIB;
+        w->m.counters.block_read += (swap_kib + read_kib) * KIB;
+        w->m.counters.swapped_out += 1000 * KIB;
+        w->m.counters.block_written += (1000 + written_kib) * KIB;
+        w->psi.io_full_us += 1000 * io_permille;
+        pass(w, 1000, 0);
+}
+
+/* Seconds of such a wait until a kill, or 0 if none within two minutes. */
+static int seconds_until_kill(struct world *w, uint64_t io_permille, uint64_t swap_kib, uint64_t read_kib,
+                              uint64_t written_kib) {
+        for (int t = 1; t <= 120; t++) {
+                wait_a_second(w, io_permille, swap_kib, read_kib, written_kib);
+                if (w->v.level == LEVEL_KILL)
+                        return t;
+        }
+        return 0;
+}
+
+START_TEST(waiting_for_what_was_swapped_out_is_thrashing) {
+        struct world w = world_that_waits_for_swap();
+
+        ck_assert_int_eq(seconds_until_kill(&w, 1000, 1200, 0, 0), 7);
+        ck_assert_int_eq(w.v.cause, CAUSE_THRASHING);
+        ck_assert(w.v.waits_for_swap);
+        w = world_that_waits_for_swap();
+        ck_assert_int_eq(seconds_until_kill(&w, 640, 1200, 0, 0), 13); /* as measured: 64 % */
+        w = world_that_waits_for_swap();
+        ck_assert_int_eq(seconds_until_kill(&w, 250, 1200, 0, 0), 0);
+        w = world_that_waits_for_swap();
+        ck_assert_int_eq(seconds_until_kill(&w, 1000, 1200, 1200, 0), 20); /* half of what is read */
+}
+END_TEST
+
+START_TEST(waiting_for_anything_else_is_not) {
+        struct world w = world_that_waits_for_swap();
+
+        ck_assert_int_eq(seconds_until_kill(&w, 1000, 0, 40000, 0), 0); /* a backup */
+        ck_assert(!w.v.waits_for_swap);
+        w = world_that_waits_for_swap();
+        ck_assert_int_eq(seconds_until_kill(&w, 1000, 1200, 4000, 0), 0);
+        w = world_that_waits_for_swap();
+        ck_assert_int_eq(seconds_until_kill(&w, 1000, 300, 0, 4000), 0); /* an fsync */
+        w = world_that_waits_for_swap();
+        ck_assert_int_eq(seconds_until_kill(&w, 1000, 40, 0, 0), 0); /* a dead NFS server, and a page now and then */
+        w = world_that_waits_for_swap();
+        ck_assert_int_eq(seconds_until_kill(&w, 1000, 0, 0, 0), 0);
+        w = world_that_waits_for_swap();
+        w.m.swap_on_zram = true; /* comes in without a disk */
+        ck_assert_int_eq(seconds_until_kill(&w, 1000, 1200, 0, 0), 0);
+}
+END_TEST
+
+START_TEST(a_machine_with_memory_may_read_back_its_swap) {
+        struct world w = world_that_waits_for_swap();
+
+        w.m.available = w.v.plain_line_bytes * 2 + 1; /* below a tenth, and so short for any other stall */
+        ck_assert_int_eq(seconds_until_kill(&w, 1000, 1200, 0, 0), 0);
+        w = world_that_waits_for_swap();
+        w.m.available = w.v.plain_line_bytes * 2;
+        ck_assert_int_eq(seconds_until_kill(&w, 1000, 1200, 0, 0), 7);
+}
+END_TEST
+
+START_TEST(counters_that_are_some_ticks_old_are_no_news) {
+        struct world w = world_that_waits_for_swap();
+        int ticks = 0;
+
+        while (w.v.level < LEVEL_KILL && ticks++ < 2000) {
+                if (ticks % 10 == 0) {
+                        w.m.counters.swapped_in += 120 * KIB;
+                        w.m.counters.block_read += 120 * KIB;
+                }
+                w.psi.io_full_us += 10000;
+                pass(&w, 10, 0);
+        }
+        ck_assert_int_ge(ticks, 660);
+        ck_assert_int_le(ticks, 690);
+}
+END_TEST
+
 START_TEST(a_throttled_cgroup_never_kills) {
         struct world w = world_new(8 * GIB);
 
@@ -1222,6 +1317,10 @@ static Suite *pressure_policy_suite(void) {
                 a_steady_leak,
                 the_fastest_leak_is_met_before_zero,
                 thrash_with_swap_free,
+                waiting_for_what_was_swapped_out_is_thrashing,
+                waiting_for_anything_else_is_not,
+                a_machine_with_memory_may_read_back_its_swap,
+                counters_that_are_some_ticks_old_are_no_news,
                 a_throttled_cgroup_never_kills,
                 no_swap_at_all,
                 no_psi_at_all,

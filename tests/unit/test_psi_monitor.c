@@ -156,6 +156,56 @@ START_TEST(without_triggers_the_totals_remain) {
 }
 END_TEST
 
+#define IO_PATH "/proc/pressure/io"
+
+static void put_io(struct psi_kernel *pk, const char *full) {
+        char buf[256];
+        struct text t = text_on(buf, sizeof(buf));
+
+        text_str(&t,
+                 "some avg10=1.00 avg60=0.00 avg300=0.00 total=900000\nfull avg10=0.00 avg60=0.00 avg300=0.00 total=");
+        text_str(&t, full);
+        text_char(&t, '\n');
+        scripted_file(&pk->sk, IO_PATH, t.buf, t.len);
+}
+
+START_TEST(waiting_for_disks_is_read_with_it) {
+        struct psi_kernel *pk = psi_kernel_new();
+        struct psi_totals totals;
+        struct psi_monitor m;
+
+        put_io(pk, "5000");
+        psi_monitor_init(&m, &pk->sk.kernel, PATH, 150);
+        ck_assert_uint_eq(pk->n_written, 2); /* no trigger on it */
+        ck_assert_uint_eq(pk->sk.open_fds, 4);
+        ck_assert_int_eq(psi_monitor_read(&m, 77, &totals), 0);
+        ck_assert_uint_eq(totals.io_full_us, 5000);
+        put_io(pk, "6000");
+        ck_assert_int_eq(psi_monitor_read(&m, 78, &totals), 0);
+        ck_assert_uint_eq(totals.io_full_us, 6000);
+        scripted_file_error(&pk->sk, IO_PATH, -EIO); /* one that fails is no wait since boot at the next */
+        ck_assert_int_eq(psi_monitor_read(&m, 79, &totals), 0);
+        ck_assert_uint_eq(totals.io_full_us, 6000);
+        psi_monitor_deinit(&m);
+        psi_kernel_free(pk);
+}
+END_TEST
+
+START_TEST(without_it_memory_is_watched_all_the_same) {
+        struct psi_kernel *pk = psi_kernel_new();
+        struct psi_totals totals;
+        struct psi_monitor m;
+
+        scripted_file_error(&pk->sk, IO_PATH, -ENOENT);
+        psi_monitor_init(&m, &pk->sk.kernel, PATH, 150);
+        ck_assert_int_eq(m.mode, PSI_SHORT_WINDOW);
+        ck_assert_int_eq(psi_monitor_read(&m, 77, &totals), 0);
+        ck_assert_uint_eq(totals.io_full_us, 0);
+        psi_monitor_deinit(&m);
+        psi_kernel_free(pk);
+}
+END_TEST
+
 static void assert_absent(struct psi_kernel *pk, int read_error) {
         struct psi_totals totals = {.when_ns = 1, .some_us = 2, .full_us = 3};
         struct psi_monitor m;
@@ -350,6 +400,8 @@ static Suite *psi_monitor_suite(void) {
                 an_unprivileged_one_long_windows,
                 without_triggers_the_totals_remain,
                 a_kernel_without_psi,
+                waiting_for_disks_is_read_with_it,
+                without_it_memory_is_watched_all_the_same,
                 totals_are_read_afresh,
                 a_failed_reading_touches_nothing,
                 woken,
