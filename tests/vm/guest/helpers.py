@@ -9,6 +9,7 @@ import time
 PROMISED_STALL_S = 5.0      # DESIGN section 5: so much stall above a quarter fills the bucket
 STALL_SHARE = 0.25
 STILL_S = 15                # all stalled is promised to end in 7 s, half stalled in 20 s
+STILL_AT_A_DISK_S = 40      # it begins with swapping out, and more than is needed
 THRASHES = 500              # pages a second: 2 MiB of a disk that does 40
 
 
@@ -81,6 +82,12 @@ def stall_total_us():
     return some, full
 
 
+def waited_for_disks_s():
+    """Seconds since boot in which all who had something to do waited for I/O."""
+    with open("/proc/pressure/io", encoding="ascii") as f:
+        return int(f.read().rsplit("total=", 1)[1]) / 1e6
+
+
 class Stall:
     """The promise of DESIGN section 5, kept apart from the daemon: a leaky bucket of stall.
 
@@ -130,6 +137,7 @@ while True:
     print("%.3f" % (time.monotonic() - began), flush=True)
     time.sleep(0.2)
 """
+FILL_S = 30
 CALM_STEPS = 10
 STANDS_STILL = 10           # times slower than in calm
 
@@ -172,21 +180,21 @@ def came_back():
     return sum(map(vmstat, ("workingset_refault_file", "workingset_refault_anon")))
 
 
-def thrash_until_dead(w, make, seconds, fill_s=30):
+def thrash_until_dead(w, make, seconds, still_s=STILL_S, thrashes=THRASHES):
     """make(): what thrashes, the hog among it. Lets it until the hog is dead, or the time is
     over; what it takes to fill memory (seconds on a machine of its own) does not count.
 
     Two bars of our own, neither from a daemon's formula: it did thrash (so many pages a second
-    were fetched again), and whoever stands still, by the probe's work, for STILL_S is rid of
+    were fetched again), and whoever stands still, by the probe's work, for still_s is rid of
     the hog. Where nobody died for less, the note says what that cost.
     """
     probe, stall = Probe(w), Stall()
     hog = make()
     await_true(w, lambda: stall.poll() > STALL_SHARE or available_mib() < w.total_mib / 10
-               or not hog.alive(), fill_s, 0.25)
+               or not hog.alive(), FILL_S, 0.25)
     probe.begin()
     started, fetched, lowest = time.monotonic(), came_back(), available_mib()
-    while time.monotonic() - started < seconds and hog.alive() and probe.still_s() < STILL_S:
+    while time.monotonic() - started < seconds and hog.alive() and probe.still_s() < still_s:
         w.sleep(0.25)
         stall.poll()
         lowest = min(lowest, available_mib())
@@ -197,7 +205,7 @@ def thrash_until_dead(w, make, seconds, fill_s=30):
            f"{probe.calm_s * 1000:.0f} ms x{slower:.1f}, stood still {still:.1f} s; worst second "
            f"stalled {stall.worst:.0%}, bucket {stall.bucket:.1f} s, lowest MemAvailable "
            f"{lowest:.0f} MiB")
-    w.expect(not hog.alive() or rate >= THRASHES, "it did thrash")
-    w.expect(not hog.alive() or still < STILL_S,
-             f"nobody stands still for {STILL_S} s with the thrasher alive")
+    w.expect(not hog.alive() or rate >= thrashes, "it did thrash")
+    w.expect(not hog.alive() or still < still_s,
+             f"nobody stands still for {still_s} s with the thrasher alive")
     return stall
