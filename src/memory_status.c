@@ -144,7 +144,7 @@ int memory_status_parse_vmstat(const char *buf, size_t len, struct memory_counte
                 else if (view_equals(key, "oom_kill"))
                         v.oom_kill = n;
                 else if (view_equals(key, "pswpin"))
-                        v.swapped_in = n * page; /* what overflows is a difference all the same */
+                        v.swapped_in = n * page;
                 else if (view_equals(key, "pswpout"))
                         v.swapped_out = n * page;
                 else if (view_equals(key, "pgpgin")) /* in KiB, whatever its name (vmstat_start(), mm/vmstat.c) */
@@ -175,6 +175,24 @@ int memory_status_parse_zoneinfo(const char *buf, size_t len, uint64_t *ret_pcp_
                 return -EBADMSG;
         *ret_pcp_pages = pages;
         return 0;
+}
+
+/* "   8       2 sda2 120 0 960 35 …": of the reads that are done, how many, merged, sectors, and the ms they took. */
+int memory_status_parse_diskstats(const char *buf, size_t len, const char *name, uint64_t *ret_read_ms) {
+        struct view rest = {buf, len}, line, word;
+        uint64_t n[4];
+
+        while (view_line(&rest, &line)) {
+                if (!view_u64(&line, &n[0]) || !view_u64(&line, &n[1]) || !view_word(&line, &word) ||
+                    !view_equals(word, name))
+                        continue;
+                for (size_t i = 0; i < ELEMENTS(n); i++)
+                        if (!view_u64(&line, &n[i]))
+                                return -EBADMSG;
+                *ret_read_ms = n[3];
+                return 0;
+        }
+        return -ENODEV;
 }
 
 /* --- swap ----------------------------------------------------------------------------- */
@@ -208,21 +226,40 @@ static uint64_t zram_usable(struct memory_reader *r, struct view device, uint64_
         return permille_of(free, 1000 - compressed_permille);
 }
 
+static bool starts_with_dev(struct view path, struct view *ret_name) {
+        static const char dev[] = "/dev/";
+
+        if (!view_starts(path, dev))
+                return false;
+        *ret_name = (struct view){path.p + sizeof(dev) - 1, path.n - (sizeof(dev) - 1)};
+        return true;
+}
+
+static void note_swap_partition(struct memory_reader *r, struct view name) {
+        struct text t;
+
+        if (r->n_swap_partitions == ELEMENTS(r->swap_partition) || name.n >= sizeof(r->swap_partition[0]))
+                return;
+        t = text_on(r->swap_partition[r->n_swap_partitions++], sizeof(r->swap_partition[0]));
+        text_bytes(&t, name.p, name.n);
+}
+
 /* One line of /proc/swaps: "/dev/zram0  partition  8388604  0  100", in KiB. What of it is usable; what is zram's is
  * entered in *s. */
 static uint64_t swap_line_usable(struct memory_reader *r, struct view line, struct memory_status *s) {
-        static const char dev[] = "/dev/";
-        struct view name, type;
+        struct view path, name, type;
         uint64_t size, used, free, zram_used;
 
-        if (!view_word(&line, &name) || !view_word(&line, &type) || !view_u64(&line, &size) || !view_u64(&line, &used))
+        if (!view_word(&line, &path) || !view_word(&line, &type) || !view_u64(&line, &size) || !view_u64(&line, &used))
                 return 0; /* the heading */
         free = MIN_OF(sub_floor(size, used), UINT64_MAX / KIB) * KIB;
-        if (!view_starts(name, "/dev/zram"))
+        if (!starts_with_dev(path, &name))
                 return free;
-        name.p += sizeof(dev) - 1;
-        name.n -= sizeof(dev) - 1;
-        s->swap_on_zram = true;
+        if (!view_starts(name, "zram")) {
+                if (view_equals(type, "partition"))
+                        note_swap_partition(r, name);
+                return free;
+        }
         free = zram_usable(r, name, free, &zram_used);
         s->zram_used = add_cap(s->zram_used, zram_used);
         return free;
@@ -233,6 +270,7 @@ static void read_swap(struct memory_reader *r, struct memory_status *s) {
         struct view rest, line;
         ssize_t n;
 
+        r->n_swap_partitions = 0;
         n = s->swap_total ? reader_fill(r, r->swaps_fd) : 0;
         if (n > 0) {
                 rest = (struct view){r->buf, (size_t)n};
@@ -309,6 +347,7 @@ static int take_buffer(struct memory_reader *r) {
         size_t longest = MAX_OF(file_length(r->kernel, r->zoneinfo_fd), file_length(r->kernel, r->vmstat_fd));
 
         longest = MAX_OF(longest, file_length(r->kernel, r->swaps_fd));
+        longest = MAX_OF(longest, file_length(r->kernel, r->diskstats_fd));
         r->buf_cap = MIN_OF(MAX_OF(2 * longest, (size_t)BUFFER_MIN), (size_t)BUFFER_MAX);
         r->buf = held_memory_new(r->buf_cap, 1);
         return r->buf ? 0 : -ENOMEM;
@@ -326,6 +365,7 @@ int memory_reader_init(struct memory_reader *r, struct kernel *k) {
                 .vmstat_fd = file_open(k, "/proc/vmstat"),
                 .zoneinfo_fd = file_open(k, "/proc/zoneinfo"),
                 .swaps_fd = file_open(k, "/proc/swaps"),
+                .diskstats_fd = file_open(k, "/proc/diskstats"),
                 .arcstats_fd = file_open(k, "/proc/spl/kstat/zfs/arcstats"),
         };
         e = take_buffer(r);
@@ -339,7 +379,7 @@ int memory_reader_init(struct memory_reader *r, struct kernel *k) {
 }
 
 void memory_reader_deinit(struct memory_reader *r) {
-        int fds[] = {r->meminfo_fd, r->vmstat_fd, r->zoneinfo_fd, r->swaps_fd, r->arcstats_fd};
+        int fds[] = {r->meminfo_fd, r->vmstat_fd, r->zoneinfo_fd, r->swaps_fd, r->diskstats_fd, r->arcstats_fd};
 
         for (size_t i = 0; i < ELEMENTS(fds); i++)
                 if (fds[i] >= 0)
@@ -347,8 +387,12 @@ void memory_reader_deinit(struct memory_reader *r) {
         for (size_t i = 0; i < r->n_zram; i++)
                 r->kernel->close(r->kernel, r->zram[i].mm_stat_fd);
         free(r->buf);
-        *r = (struct memory_reader){
-                .meminfo_fd = -1, .vmstat_fd = -1, .zoneinfo_fd = -1, .swaps_fd = -1, .arcstats_fd = -1};
+        *r = (struct memory_reader){.meminfo_fd = -1,
+                                    .vmstat_fd = -1,
+                                    .zoneinfo_fd = -1,
+                                    .swaps_fd = -1,
+                                    .diskstats_fd = -1,
+                                    .arcstats_fd = -1};
 }
 
 int memory_status_read(struct memory_reader *r, int64_t now_ns, struct memory_status *ret) {
@@ -391,5 +435,21 @@ int memory_status_read_pcp(struct memory_reader *r, struct memory_status *s) {
         if (e < 0)
                 return e;
         s->pcp_free = MIN_OF(pages, s->total / (uint64_t)sysconf(_SC_PAGESIZE)) * (uint64_t)sysconf(_SC_PAGESIZE);
+        return 0;
+}
+
+int memory_status_read_swap_wait(struct memory_reader *r, struct memory_status *s) {
+        uint64_t sum = 0, ms;
+        ssize_t n;
+
+        if (r->n_swap_partitions == 0)
+                return 0;
+        n = reader_fill(r, r->diskstats_fd);
+        if (n < 0)
+                return (int)n;
+        for (size_t i = 0; i < r->n_swap_partitions; i++)
+                if (memory_status_parse_diskstats(r->buf, (size_t)n, r->swap_partition[i], &ms) == 0)
+                        sum = add_cap(sum, ms);
+        s->swap_read_ms = sum;
         return 0;
 }

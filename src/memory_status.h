@@ -12,7 +12,8 @@ struct memory_counters {
         uint64_t pgsteal;  /* direct + kswapd */
         uint64_t refault;  /* workingset_refault_{anon,file} */
         uint64_t oom_kill; /* counts memcg kills too */
-        /* Bytes. Those of block devices have those of swap in them, but for zram's up to 6.4 (rw_page). */
+        /* Bytes. Those of block devices have those of swap in them, but for zram's up to 6.2 (rw_page) and those of
+         * swap on NFS. */
         uint64_t swapped_in, swapped_out, block_read, block_written;
 };
 
@@ -31,9 +32,11 @@ struct memory_status {
                 swap_usable; /* DESIGN 5: min(disk free + zram free × (1 − compressed/original), Active(anon) + Inactive(anon)) */
         uint64_t anon_lru;    /* Active(anon) + Inactive(anon) */
         uint64_t anon_mapped; /* AnonPages: every anonymous page once */
+        /* Time since boot that reads from swap partitions took, those at once added up (zram's not, nor swap files');
+         * only after memory_status_read_swap_wait, 0: not known. */
+        uint64_t swap_read_ms;
         uint64_t shmem, hugetlb, page_tables, slab_unreclaimable, mlocked, zram_used;
         uint64_t zfs_reclaimable; /* ARC size − c_min */
-        bool swap_on_zram;        /* some of it */
         bool estimated;           /* no MemAvailable (before 3.14): free + page cache − shmem + SReclaimable */
 
         struct memory_counters counters;
@@ -44,12 +47,14 @@ struct memory_status {
 
 struct memory_reader {
         struct kernel *kernel;
-        int meminfo_fd, vmstat_fd, zoneinfo_fd, swaps_fd, arcstats_fd; /* −1: absent */
+        int meminfo_fd, vmstat_fd, zoneinfo_fd, swaps_fd, diskstats_fd, arcstats_fd; /* −1: absent */
         struct {
                 int mm_stat_fd;
                 char name[16];
         } zram[8];
         size_t n_zram;
+        char swap_partition[4][32]; /* those there are, as diskstats calls them; more are not watched */
+        size_t n_swap_partitions;
         struct memory_counters counters; /* as last read, at */
         int64_t counters_ns;
         char *buf; /* one buffer for every file, allocated at init */
@@ -69,7 +74,12 @@ void memory_status_read_counters(struct memory_reader *r, int64_t now_ns, struct
 /* Adds pcp_free to a reading (dearer: only where memory is short, or a release is measured). */
 int memory_status_read_pcp(struct memory_reader *r, struct memory_status *s);
 
+/* Adds swap_read_ms to a reading: of the swap partitions that this reading has seen. */
+int memory_status_read_swap_wait(struct memory_reader *r, struct memory_status *s);
+
 /* Pure parsers, fuzzed. */
 int memory_status_parse_meminfo(const char *buf, size_t len, struct memory_status *s);
 int memory_status_parse_vmstat(const char *buf, size_t len, struct memory_counters *ret);
+/* Of one block device; −ENODEV: it is not there. */
+int memory_status_parse_diskstats(const char *buf, size_t len, const char *name, uint64_t *ret_read_ms);
 int memory_status_parse_zoneinfo(const char *buf, size_t len, uint64_t *ret_pcp_pages);

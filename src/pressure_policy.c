@@ -43,8 +43,7 @@
 #define LASTING_NS (250 * NS_PER_MS) /* longer than it takes programs to start */
 #define ALMOST_GONE_PART 4           /* of the plain line: whatever the CPUs hold */
 
-#define SWAP_IN_MIN_BYTES_PER_S (256 * KIB) /* the slowest disk seeks a hundred times a second */
-#define SWAP_WAIT_LINES 2                   /* counts at or below so many plain lines */
+#define SWAP_WAIT_LINES 2 /* waiting for swap counts at or below so many plain lines */
 
 #define BUCKET_WARN_PERMILLE 500
 #define BUCKET_CALM_PERMILLE 250
@@ -237,58 +236,73 @@ static enum pressure_level level_by_memory(const struct pressure_settings *set, 
 /* --- thrashing ------------------------------------------------------------------------ */
 
 /* How much of what disks did since the counters last moved was to bring back what had been swapped out: of all but
- * swapping out, for which nobody waits. */
+ * swapping out, the waiting for which is memory stall. */
 static void judge_swap_share(struct pressure_state *st, const struct memory_status *m, bool gap) {
         const struct memory_counters *now = &m->counters, *before = &st->io.counters;
         uint64_t in = sub_floor(now->swapped_in, before->swapped_in);
         uint64_t read = sub_floor(now->block_read, before->block_read);
         uint64_t out = sub_floor(now->swapped_out, before->swapped_out);
         uint64_t written = sub_floor(now->block_written, before->block_written);
-        int64_t elapsed = m->when_ns - st->io.when_ns;
+        bool swapoff = m->swap_total != st->io.swap_total; /* which reads it all, and waits alone */
 
-        if (st->io.set && !gap && in == 0 && read == 0 && written == 0)
+        if (st->io.set && !gap && !swapoff && in == 0 && read == 0 && written == 0)
                 return; /* read a moment ago, or nothing moves: what was known holds */
-        if (!st->io.set || gap || elapsed <= 0 || m->swap_on_zram ||
-            in < scale(SWAP_IN_MIN_BYTES_PER_S, (uint64_t)elapsed, (uint64_t)NS_PER_SEC))
-                st->io.swap_permille = 0;
-        else
+        st->io.swap_permille = 0;
+        if (st->io.set && !gap && !swapoff)
                 st->io.swap_permille =
                         (uint32_t)MIN_OF(scale(in, 1000, MAX_OF(read, in) + sub_floor(written, out)), 1000U);
         st->io.set = true;
-        st->io.when_ns = m->when_ns;
+        st->io.swap_total = m->swap_total;
         st->io.counters = *now;
 }
 
-/* Since 5.9 a page that comes back from swap is a stall for memory only if it was gone for so short a time that it would
- * have stayed in somewhat more memory, and that is reckoned without the inactive anonymous pages (workingset_refault(),
- * mm/workingset.c). So a machine that does nothing but wait for its swap on a disk can have 0 % of memory stall. For it
- * stands the time in which all wait for disks, as far as those are busy with swap; and only far down, as memory that is
- * there does not have to be waited for twice. */
+/* Up to 5.8 every page that came back from swap was a stall for memory. Since then only one that was active and gone for
+ * so short a time that it would have stayed in somewhat more memory, reckoned without the inactive anonymous pages
+ * (workingset_refault(), mm/workingset.c; MGLRU reckons in another way). So a machine that does nothing but wait for its
+ * swap on a disk can have 0 % of memory stall. For it stands the time in which those who have something to do wait for I/O,
+ * as far as disks are busy with swap; but no more than reading from swap partitions took, as a task counts as waiting
+ * that has nothing to do but look at its io_uring, or at a network file system. And only far down: who has memory left
+ * may read back what was swapped out meanwhile. */
 static uint64_t swap_wait_us(const struct pressure_state *st, const struct pressure_sample *s,
                              const struct pressure_verdict *v) {
-        if (s->memory->available > SWAP_WAIT_LINES * v->plain_line_bytes)
+        const struct memory_status *m = s->memory;
+        uint64_t waited, read;
+
+        if (m->available > SWAP_WAIT_LINES * v->plain_line_bytes || m->swap_read_ms == 0 || st->last_swap_read_ms == 0)
                 return 0;
-        return scale(sub_floor(s->psi->io_full_us, st->last_psi.io_full_us), st->io.swap_permille, 1000);
+        waited = scale(sub_floor(s->psi->io_full_us, st->last_psi.io_full_us), st->io.swap_permille, 1000);
+        read = scale(sub_floor(m->swap_read_ms, st->last_swap_read_ms), 1000, 1);
+        return MIN_OF(waited, read);
+}
+
+/* So much of the interval, less the share that is tolerated. */
+static int64_t excess(const struct pressure_settings *set, uint64_t stall_us, int64_t elapsed_ns) {
+        return (int64_t)stall_us * NS_PER_US - elapsed_ns / 1000 * set->stall_permille;
 }
 
 /* Each interval pours its stall in and lets a quarter of its length leak out. `full` reads 0 as
- * long as one task spins, so half of `some` stands for it. */
+ * long as one task spins, so half of `some` stands for it. Waiting for swap may be for somebody
+ * who is wanted again, and be over when he is there: it fills the bucket half as fast. */
 static void pour_bucket(struct pressure_state *st, const struct pressure_settings *set, const struct pressure_sample *s,
                         bool gap, struct pressure_verdict *v) {
         const struct psi_totals *now = s->psi, *before = &st->last_psi;
-        int64_t elapsed, stall;
-        uint64_t us, own;
 
         if (now && st->psi_known && !gap && now->when_ns > before->when_ns) {
-                elapsed = now->when_ns - before->when_ns;
-                own = (uint64_t)MAX_OF(s->own_stall_ns - st->last_own_stall_ns, 0) / NS_PER_US;
-                us = MAX_OF(sub_floor(now->full_us, before->full_us + own),
-                            sub_floor(now->some_us, before->some_us + own) / 2);
-                v->waits_for_swap = swap_wait_us(st, s, v) > us;
-                us = MAX_OF(us, swap_wait_us(st, s, v));
-                stall = (int64_t)MIN_OF(us, (uint64_t)(elapsed / NS_PER_US)) * NS_PER_US;
-                v->stall_permille = (uint32_t)scale((uint64_t)stall, 1000, (uint64_t)elapsed);
-                st->bucket_ns += stall - elapsed / 1000 * set->stall_permille;
+                int64_t elapsed = now->when_ns - before->when_ns, by_memory, by_swap;
+                uint64_t most = (uint64_t)(elapsed / NS_PER_US), memory_us, swap_us;
+                uint64_t own = (uint64_t)MAX_OF(s->own_stall_ns - st->last_own_stall_ns, 0) / NS_PER_US;
+
+                memory_us = MIN_OF(MAX_OF(sub_floor(now->full_us, before->full_us + own),
+                                          sub_floor(now->some_us, before->some_us + own) / 2),
+                                   most);
+                swap_us = MIN_OF(swap_wait_us(st, s, v), most);
+                by_memory = excess(set, memory_us, elapsed);
+                by_swap = excess(set, swap_us, elapsed);
+                by_swap = by_swap > 0 ? by_swap / 2 : by_swap;
+                v->waits_for_swap = by_swap > by_memory;
+                v->stall_permille =
+                        (uint32_t)scale(v->waits_for_swap ? swap_us : memory_us, 1000 * NS_PER_US, (uint64_t)elapsed);
+                st->bucket_ns += MAX_OF(by_memory, by_swap);
                 st->bucket_ns = MIN_OF(MAX_OF(st->bucket_ns, INT64_C(0)), set->stall_full_ns);
         }
         if (!set->thrash || s->now_ns < st->quiet_until_ns)
@@ -296,6 +310,7 @@ static void pour_bucket(struct pressure_state *st, const struct pressure_setting
         st->last_own_stall_ns = s->own_stall_ns;
         if (now) {
                 st->last_psi = *now;
+                st->last_swap_read_ms = s->memory->swap_read_ms;
                 st->psi_known = true;
         }
         v->bucket_permille = (uint32_t)scale((uint64_t)st->bucket_ns, 1000, (uint64_t)MAX_OF(set->stall_full_ns, 1));
@@ -423,9 +438,12 @@ bool pressure_policy_still(const struct pressure_settings *set, const struct pre
                            const struct memory_status *fresh) {
         if (v->cause == CAUSE_FORCED || v->level == LEVEL_CALM)
                 return true;
-        if (v->cause == CAUSE_THRASHING) /* nothing drains a bucket between a verdict and its shot */
+        if (v->cause == CAUSE_THRASHING) { /* nothing drains a bucket between a verdict and its shot */
+                uint64_t line = v->waits_for_swap ? SWAP_WAIT_LINES * v->plain_line_bytes : UINT64_MAX;
+
                 return v->bucket_permille >= (v->level == LEVEL_KILL ? 1000 : BUCKET_CALM_PERMILLE) &&
-                       fresh->available <= v->thrash_line_bytes;
+                       fresh->available <= MIN_OF(line, v->thrash_line_bytes);
+        }
         return level_holds(set, v, fresh, v->level, true);
 }
 

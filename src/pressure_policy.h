@@ -29,6 +29,7 @@ struct pressure_state {
         size_t n_past;
         bool falling;
         struct psi_totals last_psi;
+        uint64_t last_swap_read_ms;
         int64_t last_own_stall_ns;
         bool psi_known;
         int64_t last_boottime_ns, last_tick_ns;
@@ -37,8 +38,8 @@ struct pressure_state {
         int64_t bucket_ns;              /* stall in the bucket */
         struct pressure_io { /* counters when they last moved, and how much of the I/O since then was swap-in */
                 bool set;
-                int64_t when_ns;
                 struct memory_counters counters;
+                uint64_t swap_total;
                 uint32_t swap_permille;
         } io;
         int64_t quiet_until_ns; /* bucket off (resume from suspend, the second after a release) */
@@ -74,7 +75,7 @@ struct pressure_verdict {
         uint64_t fall_bytes_per_s;
         bool falling;             /* less is left than at the reading before, be it by a page */
         uint32_t stall_permille;  /* of the last window */
-        bool waits_for_swap;      /* all of it for pages that come back from a disk: not in the kernel's memory stall */
+        bool waits_for_swap;      /* … is waiting for swap partitions, not what the kernel calls memory stall */
         uint32_t bucket_permille; /* 1000 = full */
         int64_t exhausted_in_ns; /* what counts at LEVEL_KILL (and usable swap) at the peak fall rate; INT64_MAX: not falling */
         int64_t ram_exhausted_in_ns; /* the same without swap: from then on whoever allocates has to reclaim first */

@@ -72,6 +72,9 @@ static void fuzz_memory(const char *buf, size_t len) {
                 promise(memcmp(&s, &before, sizeof(s)) == 0, "refused vmstat touches nothing");
         if (memory_status_parse_zoneinfo(buf, len, &pages) != 0)
                 promise(pages == 0x5a5a, "refused zoneinfo touches nothing");
+        pages = 0x5a5a;
+        if (memory_status_parse_diskstats(buf, len, "sda2", &pages) != 0)
+                promise(pages == 0x5a5a, "refused diskstats touch nothing");
 }
 
 static void fuzz_reader(const char *buf, size_t len) {
@@ -87,6 +90,7 @@ static void fuzz_reader(const char *buf, size_t len) {
                 check_status(&s);
                 if (memory_status_read_pcp(&r, &s) == 0)
                         promise(s.pcp_free <= s.total, "per-CPU pages within total");
+                (void)memory_status_read_swap_wait(&r, &s);
         }
         memory_reader_deinit(&r);
 }
@@ -154,6 +158,9 @@ static const char *const seeds[] = {
         "allocstall_dma 1\npgscan_direct 900\nworkingset_refault_anon 40\nworkingset_refault_file 60\noom_kill 4\n",
         "Node 0, zone    DMA32\n  pages free     5\n  pagesets\n    cpu: 0\n              count:    10\n",
         "Filename\tType\tSize\tUsed\tPriority\n/dev/zram0 partition 8000000 4000000 100\n/dev/sda2 partition 9 4 -2\n",
+        "/dev/sda2 partition 8000000 4000000 100\n 8 2 sda2 120 3 960 350 5 6 7 8 0 9 10\nSwapTotal: 1 kB\nSwapFree: 1 "
+        "kB\n"
+        "MemTotal: 2 kB\nMemFree: 1 kB\n",
         "4000000000 1000000000 1100000000 0 1200000000 0 0 0 0\n",
         "some avg10=1.50 avg60=0.00 avg300=0.00 total=12345\nfull avg10=0.00 avg60=0.00 avg300=0.00 total=678\n",
         "9:name=systemd:/system.slice/db.service\n4:hugetlb,memory:/docker/1f\n"

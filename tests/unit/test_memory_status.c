@@ -186,6 +186,24 @@ START_TEST(vmstat) {
 }
 END_TEST
 
+START_TEST(diskstats) {
+        static const char text[] = "   8       0 sda 900 1 2 9000 5 6 7 8 0 9 10 0 0 0 0 0 0\n"
+                                   "   8       2 sda2 120 3 960 350 5 6 7 8 0 9 10 0 0 0 0 0 0\n"
+                                   "   8      22 sda22 1 1 1 77 5 6 7 8 0 9 10\n"
+                                   "   8       3 sda3 120 3\n";
+        uint64_t ms = 1;
+
+        ck_assert_int_eq(memory_status_parse_diskstats(text, strlen(text), "sda2", &ms), 0);
+        ck_assert_uint_eq(ms, 350);
+        ck_assert_int_eq(memory_status_parse_diskstats(text, strlen(text), "sda22", &ms), 0);
+        ck_assert_uint_eq(ms, 77);
+        ck_assert_int_eq(memory_status_parse_diskstats(text, strlen(text), "sda3", &ms), -EBADMSG);
+        ck_assert_int_eq(memory_status_parse_diskstats(text, strlen(text), "sd", &ms), -ENODEV);
+        ck_assert_int_eq(memory_status_parse_diskstats("", 0, "sda", &ms), -ENODEV);
+        ck_assert_uint_eq(ms, 77);
+}
+END_TEST
+
 START_TEST(zoneinfo) {
         static const char text[] = "Node 0, zone    DMA32\n"
                                    "  pages free     5\n"
@@ -369,8 +387,31 @@ START_TEST(swap_is_usable_only_for_what_could_go_there) {
         put(w, "/proc/swaps", SWAPS_HEAD "/dev/sda2 partition 8000000 2000000 -2\n");
         world_start(w);
         world_read(w);
-        ck_assert(!w->s.swap_on_zram);
         ck_assert_uint_eq(w->s.swap_usable, 2000 * KIB);
+        world_free(w);
+}
+END_TEST
+
+START_TEST(how_long_reading_from_swap_partitions_took) {
+        struct world *w = world_new();
+
+        put(w, "/proc/swaps",
+            SWAPS_HEAD "/dev/sda2 partition 8000 4000 -2\n/dev/zram0 partition 8000 4000 100\n"
+                       "/dev/dm-1 partition 8000 4000 -2\n/swapfile file 8000 4000 -2\n"
+                       "/dev/sdb1\\040(deleted) partition 8000 4000 -2\n/dev/gone partition 8 4 -2\n");
+        put(w, "/proc/diskstats",
+            " 8 2 sda2 1 1 1 350 0 0 0 0 0 0 0\n 254 1 dm-1 1 1 1 50 0 0 0 0 0 0 0\n 253 0 zram0 1 1 1 9999 0 0 0 0 0 "
+            "0 0\n"
+            " 8 17 sdb1 1 1 1 9999 0 0 0 0 0 0 0\n");
+        world_start(w);
+        world_read(w);
+        ck_assert_uint_eq(w->s.swap_read_ms, 0); /* not unless it is asked for */
+        ck_assert_int_eq(memory_status_read_swap_wait(&w->r, &w->s), 0);
+        ck_assert_uint_eq(w->s.swap_read_ms, 400);
+        put(w, "/proc/swaps", SWAPS_HEAD "/swapfile file 8000 4000 -2\n");
+        world_read(w);
+        ck_assert_int_eq(memory_status_read_swap_wait(&w->r, &w->s), 0);
+        ck_assert_uint_eq(w->s.swap_read_ms, 0);
         world_free(w);
 }
 END_TEST
@@ -386,7 +427,6 @@ static uint64_t zram_usable(const char *mm_stat, uint64_t *ret_used) {
         world_start(w);
         world_read(w);
         usable = w->s.swap_usable;
-        ck_assert(w->s.swap_on_zram); /* one that appeared after our start as well */
         if (ret_used)
                 *ret_used = w->s.zram_used;
         world_free(w);
@@ -550,6 +590,7 @@ static Suite *memory_status_suite(void) {
                 a_cut_line_is_not_a_small_number,
                 what_is_not_meminfo,
                 vmstat,
+                diskstats,
                 zoneinfo,
                 a_reading,
                 a_failed_reading_touches_nothing,
@@ -558,6 +599,7 @@ static Suite *memory_status_suite(void) {
                 or_vanish,
                 pages_in_per_cpu_lists,
                 swap_is_usable_only_for_what_could_go_there,
+                how_long_reading_from_swap_partitions_took,
                 zram_is_worth_what_it_saves,
                 an_unknown_zram_is_taken_to_save_half,
                 the_limit_of_a_zram_ends_it_early,

@@ -955,6 +955,7 @@ static struct world world_that_waits_for_swap(void) {
 
         w.m.swap_total = GIB;
         w.m.swap_free = w.m.swap_usable = 700 * MIB;
+        w.m.swap_read_ms = 12345;
         (void)level_at(&w, 20 * MIB);
         return w;
 }
@@ -967,6 +968,7 @@ static void wait_a_second(struct world *w, uint64_t io_permille, uint64_t swap_k
         w->m.counters.block_read += (swap_kib + read_kib) * KIB;
         w->m.counters.swapped_out += 1000 * KIB;
         w->m.counters.block_written += (1000 + written_kib) * KIB;
+        w->m.swap_read_ms += 4000; /* as four that wait all the time */
         w->psi.io_full_us += 1000 * io_permille;
         pass(w, 1000, 0);
 }
@@ -985,15 +987,16 @@ static int seconds_until_kill(struct world *w, uint64_t io_permille, uint64_t sw
 START_TEST(waiting_for_what_was_swapped_out_is_thrashing) {
         struct world w = world_that_waits_for_swap();
 
-        ck_assert_int_eq(seconds_until_kill(&w, 1000, 1200, 0, 0), 7);
+        ck_assert_int_eq(seconds_until_kill(&w, 1000, 1200, 0, 0), 14); /* twice the patience */
         ck_assert_int_eq(w.v.cause, CAUSE_THRASHING);
         ck_assert(w.v.waits_for_swap);
+        ck_assert_uint_eq(w.v.stall_permille, 1000);
         w = world_that_waits_for_swap();
-        ck_assert_int_eq(seconds_until_kill(&w, 640, 1200, 0, 0), 13); /* as measured: 64 % */
+        ck_assert_int_eq(seconds_until_kill(&w, 640, 1200, 0, 0), 26); /* as measured: 64 % */
         w = world_that_waits_for_swap();
         ck_assert_int_eq(seconds_until_kill(&w, 250, 1200, 0, 0), 0);
         w = world_that_waits_for_swap();
-        ck_assert_int_eq(seconds_until_kill(&w, 1000, 1200, 1200, 0), 20); /* half of what is read */
+        ck_assert_int_eq(seconds_until_kill(&w, 1000, 1200, 1200, 0), 40); /* half of what is read */
 }
 END_TEST
 
@@ -1007,12 +1010,77 @@ START_TEST(waiting_for_anything_else_is_not) {
         w = world_that_waits_for_swap();
         ck_assert_int_eq(seconds_until_kill(&w, 1000, 300, 0, 4000), 0); /* an fsync */
         w = world_that_waits_for_swap();
-        ck_assert_int_eq(seconds_until_kill(&w, 1000, 40, 0, 0), 0); /* a dead NFS server, and a page now and then */
-        w = world_that_waits_for_swap();
         ck_assert_int_eq(seconds_until_kill(&w, 1000, 0, 0, 0), 0);
+}
+END_TEST
+
+/* An io_uring that waits for the network, a dead NFS server: everybody "waits", and pages that come in from a fast disk, or
+ * now and then, are all there is in the counters. Not more than the disk's own time counts. */
+START_TEST(who_waits_for_no_disk_does_not_wait_for_swap) {
+        struct world w = world_that_waits_for_swap();
+
+        for (int t = 0; t < 120; t++) {
+                w.m.counters.swapped_in += 1200 * KIB;
+                w.m.counters.block_read += 1200 * KIB;
+                w.m.swap_read_ms += 250;
+                w.psi.io_full_us += 1000000;
+                pass(&w, 1000, 0);
+                ck_assert_int_lt(w.v.level, LEVEL_KILL);
+                ck_assert_uint_eq(w.v.bucket_permille, 0);
+        }
+        w.m.swap_read_ms += 350;
+        w.psi.io_full_us += 1000000;
+        w.m.counters.swapped_in += 1200 * KIB;
+        w.m.counters.block_read += 1200 * KIB;
+        pass(&w, 1000, 0);
+        ck_assert_int_eq(w.st.bucket_ns, 50 * NS_PER_MS); /* (350 − 250) / 2 */
+}
+END_TEST
+
+/* A link that is being reset: nothing comes, nothing is asked for, and what came last was all swap. */
+START_TEST(a_disk_that_hangs_is_no_thrash) {
+        struct world w = world_that_waits_for_swap();
+
+        wait_a_second(&w, 1000, 1200, 0, 0);
+        ck_assert_int_gt(w.st.bucket_ns, 0);
+        for (int t = 0; t < 30; t++) {
+                w.psi.io_full_us += 1000000;
+                pass(&w, 1000, 0);
+                ck_assert_int_lt(w.v.level, LEVEL_KILL);
+        }
+        ck_assert_int_eq(w.st.bucket_ns, 0);
+}
+END_TEST
+
+START_TEST(swapoff_reads_it_all_back_and_is_no_thrash) {
+        struct world w = world_that_waits_for_swap();
+
+        for (int t = 0; t < 60; t++) {
+                w.m.swap_total -= 1200 * KIB;
+                wait_a_second(&w, 1000, 1200, 0, 0);
+                ck_assert_int_lt(w.v.level, LEVEL_KILL);
+        }
+}
+END_TEST
+
+START_TEST(it_does_not_come_on_top_nor_in_the_way) {
+        struct world w = world_that_waits_for_swap();
+        int64_t alone;
+
+        alone = tenths_until_kill(&w, 600);
+        ck_assert_int_gt(alone, 0);
         w = world_that_waits_for_swap();
-        w.m.swap_on_zram = true; /* comes in without a disk */
-        ck_assert_int_eq(seconds_until_kill(&w, 1000, 1200, 0, 0), 0);
+        for (int64_t t = 1; t < alone; t++) { /* both at once: the same time as for the one alone */
+                w.m.counters.swapped_in += 120 * KIB;
+                w.m.counters.block_read += 120 * KIB;
+                w.m.swap_read_ms += 400;
+                w.psi.io_full_us += 60000;
+                pass(&w, 100, 600);
+                ck_assert_int_lt(w.v.level, LEVEL_KILL);
+                ck_assert(!w.v.waits_for_swap);
+        }
+        pass(&w, 100, 600);
+        ck_assert_int_eq(w.v.level, LEVEL_KILL);
 }
 END_TEST
 
@@ -1023,7 +1091,41 @@ START_TEST(a_machine_with_memory_may_read_back_its_swap) {
         ck_assert_int_eq(seconds_until_kill(&w, 1000, 1200, 0, 0), 0);
         w = world_that_waits_for_swap();
         w.m.available = w.v.plain_line_bytes * 2;
-        ck_assert_int_eq(seconds_until_kill(&w, 1000, 1200, 0, 0), 7);
+        ck_assert_int_eq(seconds_until_kill(&w, 1000, 1200, 0, 0), 14);
+        w = world_that_waits_for_swap();
+        for (int t = 0; t < 60; t++) { /* a fast fall moves the kill line, not this one */
+                w.m.available = w.v.plain_line_bytes * 2 + 1 + (t % 2 ? 0 : 150 * MIB);
+                wait_a_second(&w, 1000, 1200, 0, 0);
+                ck_assert_uint_eq(w.v.bucket_permille, 0);
+        }
+}
+END_TEST
+
+START_TEST(what_is_not_known_of_the_disk_is_not_poured) {
+        struct world w = world_that_waits_for_swap();
+
+        w.m.swap_read_ms = 0; /* a swap file, or diskstats read for the first time */
+        pass(&w, 1000, 0);
+        w.m.swap_read_ms = 99999;
+        w.psi.io_full_us += 1000000;
+        w.m.counters.swapped_in += MIB;
+        w.m.counters.block_read += MIB;
+        pass(&w, 1000, 0);
+        ck_assert_int_eq(w.st.bucket_ns, 0);
+        wait_a_second(&w, 1000, 1200, 0, 0);
+        ck_assert_int_eq(w.st.bucket_ns, 375 * NS_PER_MS);
+}
+END_TEST
+
+START_TEST(the_recheck_of_waiting_for_swap_is_at_its_own_line) {
+        struct world w = world_that_waits_for_swap();
+
+        ck_assert_int_gt(seconds_until_kill(&w, 1000, 1200, 0, 0), 0);
+        ck_assert(pressure_policy_still(&w.set, &w.v, &w.m));
+        w.m.available = 2 * w.v.plain_line_bytes;
+        ck_assert(pressure_policy_still(&w.set, &w.v, &w.m));
+        w.m.available++;
+        ck_assert(!pressure_policy_still(&w.set, &w.v, &w.m)); /* somebody ended meanwhile */
 }
 END_TEST
 
@@ -1031,16 +1133,17 @@ START_TEST(counters_that_are_some_ticks_old_are_no_news) {
         struct world w = world_that_waits_for_swap();
         int ticks = 0;
 
-        while (w.v.level < LEVEL_KILL && ticks++ < 2000) {
+        while (w.v.level < LEVEL_KILL && ticks++ < 4000) {
                 if (ticks % 10 == 0) {
                         w.m.counters.swapped_in += 120 * KIB;
                         w.m.counters.block_read += 120 * KIB;
                 }
+                w.m.swap_read_ms += 10;
                 w.psi.io_full_us += 10000;
                 pass(&w, 10, 0);
         }
-        ck_assert_int_ge(ticks, 660);
-        ck_assert_int_le(ticks, 690);
+        ck_assert_int_ge(ticks, 1330);
+        ck_assert_int_le(ticks, 1360);
 }
 END_TEST
 
@@ -1318,6 +1421,12 @@ static Suite *pressure_policy_suite(void) {
                 the_fastest_leak_is_met_before_zero,
                 thrash_with_swap_free,
                 waiting_for_what_was_swapped_out_is_thrashing,
+                who_waits_for_no_disk_does_not_wait_for_swap,
+                a_disk_that_hangs_is_no_thrash,
+                swapoff_reads_it_all_back_and_is_no_thrash,
+                it_does_not_come_on_top_nor_in_the_way,
+                what_is_not_known_of_the_disk_is_not_poured,
+                the_recheck_of_waiting_for_swap_is_at_its_own_line,
                 waiting_for_anything_else_is_not,
                 a_machine_with_memory_may_read_back_its_swap,
                 counters_that_are_some_ticks_old_are_no_news,
