@@ -18,7 +18,7 @@ import time
 PR_SET_PDEATHSIG = 1
 SLOW_BYTES_PER_S = 40 << 20     # a tired disk: a thrash must hurt, and end within a minute
 SWAP_BYTES_PER_S = 40 << 20
-SWAP_IOPS = 300                 # it seeks: what is wanted at random does not come at 40 MiB/s
+SEEKS_PER_S = 300               # what is wanted at random does not come at 40 MiB/s
 
 # No KVM is asked for: machines that build have none, and the bars are met without.
 # rdrand: or the guest waits for entropy. The mitigations cost an emulated guest half its speed.
@@ -56,8 +56,8 @@ class Machine:
         argv += disk("root", os.path.join(cache, f"root-{image}.img"))
         argv += disk("payload", payload)
         argv += disk("frz", os.path.join(cache, "frz.img"))
-        argv += disk("swap", os.path.join(cache, "swap.img"), SWAP_BYTES_PER_S, SWAP_IOPS)
-        argv += disk("slow", os.path.join(cache, "slow.img"), SLOW_BYTES_PER_S)
+        argv += disk("swap", os.path.join(cache, "swap.img"), SWAP_BYTES_PER_S, SEEKS_PER_S)
+        argv += disk("slow", os.path.join(cache, "slow.img"), SLOW_BYTES_PER_S, SEEKS_PER_S)
         with open(os.path.join(self.work, "qemu.log"), "wb") as log:
             # Throw-away copies go where TMPDIR says.
             self.qemu = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=log, stderr=log,

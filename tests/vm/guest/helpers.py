@@ -9,7 +9,8 @@ import time
 PROMISED_STALL_S = 5.0      # DESIGN section 5: so much stall above a quarter fills the bucket
 STALL_SHARE = 0.25
 STILL_S = 15                # all stalled is promised to end in 7 s, half stalled in 20 s
-STILL_AT_A_DISK_S = 40      # it begins with swapping out, and more than is needed
+STILL_HALF_STALLED_S = 40   # rather 40 than 50 % of it: the bucket takes longer
+STILL_AT_A_DISK_S = 75      # twice the patience, after swapping out, and more than is needed
 THRASHES = 500              # pages a second: 2 MiB of a disk that does 40
 
 
@@ -82,10 +83,12 @@ def stall_total_us():
     return some, full
 
 
-def waited_for_disks_s():
-    """Seconds since boot in which all who had something to do waited for I/O."""
+def disk_work():
+    """Since boot: seconds in which all who had something to do waited for I/O; MiB that came in
+    from swap, that went there, and that were read of anything."""
     with open("/proc/pressure/io", encoding="ascii") as f:
-        return int(f.read().rsplit("total=", 1)[1]) / 1e6
+        waited = int(f.read().rsplit("total=", 1)[1]) / 1e6
+    return waited, vmstat("pswpin") / 256, vmstat("pswpout") / 256, vmstat("pgpgin") / 1024
 
 
 class Stall:
@@ -122,14 +125,21 @@ class Stall:
         return passed, min(max(full, some / 2) / passed, 1.0)
 
 
+PROBE_FILE_MIB = 16
 PROBE = """
-import os, time
+import mmap, os, sys, time
 memory = bytearray(32 << 20)
+data = b""
+if len(sys.argv) > 1:
+    with open(sys.argv[1], "rb") as file:
+        data = mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ)
 step = 0
 while True:
     began = time.monotonic()
     for page in range(step % 8 << 22, (step % 8 + 1) << 22, 4096):
         memory[page] = step & 255
+    for page in range(0, len(data) // 8, 4096):
+        data[step % 8 * (len(data) // 8) + page]
     pid = os.posix_spawn("/bin/ls", ["ls", "-l", "/etc"], {},
                          file_actions=[(os.POSIX_SPAWN_OPEN, 1, "/dev/null", 1, 0)])
     os.waitpid(pid, 0)
@@ -144,12 +154,17 @@ STANDS_STILL = 10           # times slower than in calm
 
 class Probe:
     """Somebody at work as people are: a program is started, memory is used that was left alone
-    for some seconds. How much slower it gets says what thrashing costs, whatever the kernel's
+    for some seconds, and so is a file on the disk that is fought for, where there is one. How much slower it gets says what thrashing costs, whatever the kernel's
     figures and the daemon's formulas make of it."""
 
-    def __init__(self, w):
-        self.item = w.spawn(["/usr/bin/python3", "-c", PROBE], name="probe", role="innocent",
-                            steady=False)
+    def __init__(self, w, directory=None):
+        argv = ["/usr/bin/python3", "-c", PROBE]
+        if directory:
+            argv.append(f"{directory}/probe")
+            with open(argv[-1], "wb") as file:
+                file.write(os.urandom(PROBE_FILE_MIB << 20))
+                os.fsync(file.fileno())
+        self.item = w.spawn(argv, name="probe", role="innocent", steady=False)
         await_true(w, lambda: len(self.steps()) > CALM_STEPS, 20)
         self.calm_s = sorted(self.steps())[len(self.steps()) // 2]
         self.began, self.seen = time.monotonic(), len(self.steps())
@@ -180,7 +195,7 @@ def came_back():
     return sum(map(vmstat, ("workingset_refault_file", "workingset_refault_anon")))
 
 
-def thrash_until_dead(w, make, seconds, still_s=STILL_S, thrashes=THRASHES):
+def thrash_until_dead(w, make, seconds, still_s=STILL_S, thrashes=THRASHES, directory=None):
     """make(): what thrashes, the hog among it. Lets it until the hog is dead, or the time is
     over; what it takes to fill memory (seconds on a machine of its own) does not count.
 
@@ -188,7 +203,7 @@ def thrash_until_dead(w, make, seconds, still_s=STILL_S, thrashes=THRASHES):
     were fetched again), and whoever stands still, by the probe's work, for still_s is rid of
     the hog. Where nobody died for less, the note says what that cost.
     """
-    probe, stall = Probe(w), Stall()
+    probe, stall = Probe(w, directory), Stall()
     hog = make()
     await_true(w, lambda: stall.poll() > STALL_SHARE or available_mib() < w.total_mib / 10
                or not hog.alive(), FILL_S, 0.25)

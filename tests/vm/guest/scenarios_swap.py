@@ -2,8 +2,9 @@
 
 import time
 
-from helpers import (PROMISED_STALL_S, STALL_SHARE, STILL_AT_A_DISK_S, available_mib, await_true,
-                     ballast, meminfo_mib, thrash_until_dead, vmstat, waited_for_disks_s)
+from helpers import (PROMISED_STALL_S, STALL_SHARE, STILL_AT_A_DISK_S, STILL_HALF_STALLED_S,
+                     available_mib, await_true, ballast, disk_work, meminfo_mib,
+                     thrash_until_dead, vmstat)
 from registry import scenario
 
 SEEKS = 200                 # pages a second: what a disk of 300 seeks has to give
@@ -14,23 +15,24 @@ def swapped_mib():
     return meminfo_mib("SwapTotal") - meminfo_mib("SwapFree") - meminfo_mib("SwapCached")
 
 
-@scenario("cache-thrash", sets=("all", "compare"), recover=False, timeout=110)
+@scenario("cache-thrash", sets=("all", "compare"), recover=False, timeout=130)
 def cache_thrash(w):
     """What is read over and over does not fit beside what is allocated.
 
     Wrong would be to look on: no allocation ever fails, so the kernel's OOM killer does not
     come, and the pages that everybody reads back count as available. The blocks are real and
-    the disk is slow: a page fault of the heartbeat waits behind the reader's. Whose memory
-    would end it is the other one, which grows slowly: no fast fall is to blame.
+    the disk seeks: a page of the probe's waits behind the reader's. Whose memory would end it is
+    the other one, which grows slowly: no fast fall is to blame.
     """
     w.innocents()
-    data = w.mount("slow") + "/data"
+    slow = w.mount("slow")
     room = int(available_mib())
-    w.load("fileread", "--file", data, "--size", "140", "--random", "--threads", "12",
+    w.command(["dd", f"if={slow}/data", "of=/dev/null", "bs=1M", "count=140", "status=none"])
+    w.load("fileread", "--file", f"{slow}/data", "--size", "140", "--random", "--threads", "32",
            name="reader", role="either")
     thrash_until_dead(w, lambda: w.load(
         "leak", "--start", str(room - 160), "--rate", "15", "--hold-at", str(room - 85),
-        name="ballast", role="hog"), 35)
+        name="ballast", role="hog"), 60, STILL_HALF_STALLED_S, SEEKS, slow)
 
 
 @scenario("swap-thrash-zram", sets=("all", "compare"), recover=False, timeout=110)
@@ -47,7 +49,7 @@ def swap_thrash_zram(w):
                                         name="thrasher", role="hog", ready=None), 35)
 
 
-@scenario("swap-thrash-disk", sets=("all", "compare"), recover=False, timeout=150)
+@scenario("swap-thrash-disk", sets=("all", "compare"), recover=False, timeout=190)
 def swap_thrash_disk(w):
     """A set that does not fit is used at random by many threads, and its swap is a disk that
     seeks: each page that comes back waits behind those of the others.
@@ -58,37 +60,42 @@ def swap_thrash_disk(w):
     w.innocents()
     w.swap("disk")
     size = int(available_mib() + 250)
-    thrash_until_dead(w, lambda: w.load("anonloop", "--size", str(size), "--threads", "24",
-                                        "--random", name="thrasher", role="hog", ready=None),
-                      60, STILL_AT_A_DISK_S, SEEKS)
+    stall = thrash_until_dead(
+        w, lambda: w.load("anonloop", "--size", str(size), "--threads", "24", "--random",
+                          name="thrasher", role="hog", ready=None),
+        90, STILL_AT_A_DISK_S, SEEKS)
+    w.expect(stall.full_at is None, "the kernel's stall for memory alone would not show it")
 
 
-@scenario("swap-return", sets=("all", "compare"), nobody=True, timeout=130)
+@scenario("swap-return", sets=("all", "compare"), nobody=True, timeout=170)
 def swap_return(w):
     """Somebody who was swapped out is wanted again, and all of it comes back from that disk.
 
     Wrong would be to take it for thrashing: everybody waits for swap, and nothing but swap is
-    read, below a tenth of memory available and for half a minute, but it is more than twice the
-    kill line, and nobody is swapped out for it.
+    read, below a tenth of memory available and for long, but it is more than twice the kill
+    line, and nobody is swapped out for it.
     """
     w.innocents()
     w.swap("disk")
-    sleeper = w.load("anonloop", "--size", "250", "--random", "--threads", "4", name="sleeper")
+    sleeper = w.load("anonloop", "--size", "250", "--random", "--threads", "12", name="sleeper")
     w.freeze(sleeper)
     filler = w.load("leak", "--rate", "150", "--hold-at", str(int(available_mib() + 150)),
                     name="filler", role="noise")
     await_true(w, lambda: swapped_mib() > 120, 40)
     w.end(filler)
     w.wait_dead(filler)
-    out = swapped_mib()
-    ballast(w, w.total_mib * 0.09)
+    ballast(w, w.total_mib / 10)
     w.thaw(sleeper)
-    began, before, waited = time.monotonic(), vmstat("pswpin"), waited_for_disks_s()
-    await_true(w, lambda: available_mib() < w.total_mib * 0.06, 40)
-    took, waited = time.monotonic() - began, waited_for_disks_s() - waited
-    w.note(f"{out:.0f} MiB were in swap; {(vmstat('pswpin') - before) / 256:.0f} MiB came back in "
-           f"{took:.0f} s, in {waited:.0f} s of which all waited; {available_mib():.0f} MiB are left")
-    w.expect(waited - took * STALL_SHARE > PROMISED_STALL_S, "it was waited for long enough")
+    w.expect(await_true(w, lambda: available_mib() < w.total_mib / 10, 40), "a tenth is left")
+    began, before = time.monotonic(), disk_work()
+    await_true(w, lambda: available_mib() < w.total_mib * 0.055, 60)
+    took = time.monotonic() - began
+    waited, swapped_in, swapped_out, read = (b - a for a, b in zip(before, disk_work()))
+    w.note(f"{swapped_in:.0f} MiB came back from swap of {read:.0f} MiB read, {swapped_out:.0f} "
+           f"MiB went there in {took:.0f} s, in {waited:.0f} s of which all waited; "
+           f"{available_mib():.0f} MiB are left")
+    w.expect(waited - took * STALL_SHARE > 2 * PROMISED_STALL_S, "it was waited for long enough")
+    w.expect(swapped_in > 0.8 * read and swapped_out < swapped_in / 4, "it is a return")
 
 
 @scenario("swap-leak", sets=("short", "all", "compare"), need=1, timeout=90)
