@@ -123,7 +123,6 @@ int memory_status_parse_meminfo(const char *buf, size_t len, struct memory_statu
 int memory_status_parse_vmstat(const char *buf, size_t len, struct memory_counters *ret) {
         struct view rest = {buf, len}, line, key;
         struct memory_counters v = {0};
-        const uint64_t page = (uint64_t)sysconf(_SC_PAGESIZE);
         bool any = false;
         uint64_t n;
 
@@ -143,10 +142,6 @@ int memory_status_parse_vmstat(const char *buf, size_t len, struct memory_counte
                         v.refault += n;
                 else if (view_equals(key, "oom_kill"))
                         v.oom_kill = n;
-                else if (view_equals(key, "pswpin"))
-                        v.swapped_in = n * page;
-                else if (view_equals(key, "pswpout"))
-                        v.swapped_out = n * page;
                 else if (view_equals(key, "pgpgin")) /* in KiB, whatever its name (vmstat_start(), mm/vmstat.c) */
                         v.block_read = n * KIB;
                 else if (view_equals(key, "pgpgout"))
@@ -177,10 +172,11 @@ int memory_status_parse_zoneinfo(const char *buf, size_t len, uint64_t *ret_pcp_
         return 0;
 }
 
-/* "   8       2 sda2 120 0 960 35 …": of the reads that are done, how many, merged, sectors, and the ms they took. */
-int memory_status_parse_diskstats(const char *buf, size_t len, const char *name, uint64_t *ret_read_ms) {
+/* "   8       2 sda2 120 0 960 35 60 0 480 …": of the reads that are done, how many, merged, sectors of 512 bytes, and the
+ * ms they took; of the writes likewise. One number more must follow: the last of a text may have been cut. */
+int memory_status_parse_diskstats(const char *buf, size_t len, const char *name, struct swap_io *ret) {
         struct view rest = {buf, len}, line, word;
-        uint64_t n[4];
+        uint64_t n[8];
 
         while (view_line(&rest, &line)) {
                 if (!view_u64(&line, &n[0]) || !view_u64(&line, &n[1]) || !view_word(&line, &word) ||
@@ -189,7 +185,9 @@ int memory_status_parse_diskstats(const char *buf, size_t len, const char *name,
                 for (size_t i = 0; i < ELEMENTS(n); i++)
                         if (!view_u64(&line, &n[i]))
                                 return -EBADMSG;
-                *ret_read_ms = n[3];
+                ret->read_bytes += n[2] * 512;
+                ret->read_ms += n[3];
+                ret->written_bytes += n[6] * 512;
                 return 0;
         }
         return -ENODEV;
@@ -438,18 +436,21 @@ int memory_status_read_pcp(struct memory_reader *r, struct memory_status *s) {
         return 0;
 }
 
-int memory_status_read_swap_wait(struct memory_reader *r, struct memory_status *s) {
-        uint64_t sum = 0, ms;
+int memory_status_read_swap_io(struct memory_reader *r, struct memory_status *s) {
+        struct swap_io io = {.known = true};
         ssize_t n;
+        int e;
 
         if (r->n_swap_partitions == 0)
-                return 0;
+                return -ENODEV;
         n = reader_fill(r, r->diskstats_fd);
         if (n < 0)
                 return (int)n;
-        for (size_t i = 0; i < r->n_swap_partitions; i++)
-                if (memory_status_parse_diskstats(r->buf, (size_t)n, r->swap_partition[i], &ms) == 0)
-                        sum = add_cap(sum, ms);
-        s->swap_read_ms = sum;
+        for (size_t i = 0; i < r->n_swap_partitions; i++) {
+                e = memory_status_parse_diskstats(r->buf, (size_t)n, r->swap_partition[i], &io);
+                if (e < 0)
+                        return e;
+        }
+        s->swap_io = io;
         return 0;
 }

@@ -9,12 +9,17 @@
 struct memory_counters {
         uint64_t allocstall; /* Σ allocstall_*: direct reclaim of the machine, not of memcgs */
         uint64_t pgscan_direct, pgsteal_direct;
-        uint64_t pgsteal;  /* direct + kswapd */
-        uint64_t refault;  /* workingset_refault_{anon,file} */
-        uint64_t oom_kill; /* counts memcg kills too */
-        /* Bytes. Those of block devices have those of swap in them, but for zram's up to 6.2 (rw_page) and those of
-         * swap on NFS. */
-        uint64_t swapped_in, swapped_out, block_read, block_written;
+        uint64_t pgsteal;                   /* direct + kswapd */
+        uint64_t refault;                   /* workingset_refault_{anon,file} */
+        uint64_t oom_kill;                  /* counts memcg kills too */
+        uint64_t block_read, block_written; /* bytes, swap's among them */
+};
+
+/* Of swap partitions since boot; neither zram's nor swap files'. Reads that are under way at once have their times added
+ * up; a driver that keeps none (queue/iostats) has 0. */
+struct swap_io {
+        bool known;
+        uint64_t read_ms, read_bytes, written_bytes;
 };
 
 /* All bytes, but for the event counters. Fields that the kernel does not tell are 0. */
@@ -30,11 +35,9 @@ struct memory_status {
         uint64_t swap_total, swap_free;
         uint64_t
                 swap_usable; /* DESIGN 5: min(disk free + zram free × (1 − compressed/original), Active(anon) + Inactive(anon)) */
-        uint64_t anon_lru;    /* Active(anon) + Inactive(anon) */
-        uint64_t anon_mapped; /* AnonPages: every anonymous page once */
-        /* Time since boot that reads from swap partitions took, those at once added up (zram's not, nor swap files');
-         * only after memory_status_read_swap_wait, 0: not known. */
-        uint64_t swap_read_ms;
+        uint64_t anon_lru;      /* Active(anon) + Inactive(anon) */
+        uint64_t anon_mapped;   /* AnonPages: every anonymous page once */
+        struct swap_io swap_io; /* only after memory_status_read_swap_io */
         uint64_t shmem, hugetlb, page_tables, slab_unreclaimable, mlocked, zram_used;
         uint64_t zfs_reclaimable; /* ARC size − c_min */
         bool estimated;           /* no MemAvailable (before 3.14): free + page cache − shmem + SReclaimable */
@@ -74,12 +77,13 @@ void memory_status_read_counters(struct memory_reader *r, int64_t now_ns, struct
 /* Adds pcp_free to a reading (dearer: only where memory is short, or a release is measured). */
 int memory_status_read_pcp(struct memory_reader *r, struct memory_status *s);
 
-/* Adds swap_read_ms to a reading: of the swap partitions that this reading has seen. */
-int memory_status_read_swap_wait(struct memory_reader *r, struct memory_status *s);
+/* Adds swap_io to a reading: of the swap partitions that this reading has seen. Not known where one of them is not to be
+ * found (−ENODEV) or there is none. The kernel takes some memory for it each time (disk_seqf_start()). */
+int memory_status_read_swap_io(struct memory_reader *r, struct memory_status *s);
 
 /* Pure parsers, fuzzed. */
 int memory_status_parse_meminfo(const char *buf, size_t len, struct memory_status *s);
 int memory_status_parse_vmstat(const char *buf, size_t len, struct memory_counters *ret);
-/* Of one block device; −ENODEV: it is not there. */
-int memory_status_parse_diskstats(const char *buf, size_t len, const char *name, uint64_t *ret_read_ms);
+/* Adds what one block device did; −ENODEV: it is not there. */
+int memory_status_parse_diskstats(const char *buf, size_t len, const char *name, struct swap_io *ret);
 int memory_status_parse_zoneinfo(const char *buf, size_t len, uint64_t *ret_pcp_pages);

@@ -44,6 +44,7 @@
 #define ALMOST_GONE_PART 4           /* of the plain line: whatever the CPUs hold */
 
 #define SWAP_WAIT_LINES 2 /* waiting for swap counts at or below so many plain lines */
+#define SWAP_WINDOW_NS (500 * NS_PER_MS)
 
 #define BUCKET_WARN_PERMILLE 500
 #define BUCKET_CALM_PERMILLE 250
@@ -75,7 +76,7 @@ static void judge_clock(struct pressure_state *st, const struct pressure_sample 
                 st->fresh_window = false;
         }
         if (v->resumed || v->late)
-                st->bucket_ns = 0;
+                st->bucket_ns = st->memory_bucket_ns = 0;
 }
 
 /* --- the fall ------------------------------------------------------------------------- */
@@ -235,44 +236,57 @@ static enum pressure_level level_by_memory(const struct pressure_settings *set, 
 
 /* --- thrashing ------------------------------------------------------------------------ */
 
-/* How much of what disks did since the counters last moved was to bring back what had been swapped out: of all but
- * swapping out, the waiting for which is memory stall. */
-static void judge_swap_share(struct pressure_state *st, const struct memory_status *m, bool gap) {
-        const struct memory_counters *now = &m->counters, *before = &st->io.counters;
-        uint64_t in = sub_floor(now->swapped_in, before->swapped_in);
-        uint64_t read = sub_floor(now->block_read, before->block_read);
-        uint64_t out = sub_floor(now->swapped_out, before->swapped_out);
-        uint64_t written = sub_floor(now->block_written, before->block_written);
-        bool swapoff = m->swap_total != st->io.swap_total; /* which reads it all, and waits alone */
-
-        if (st->io.set && !gap && !swapoff && in == 0 && read == 0 && written == 0)
-                return; /* read a moment ago, or nothing moves: what was known holds */
-        st->io.swap_permille = 0;
-        if (st->io.set && !gap && !swapoff)
-                st->io.swap_permille =
-                        (uint32_t)MIN_OF(scale(in, 1000, MAX_OF(read, in) + sub_floor(written, out)), 1000U);
-        st->io.set = true;
-        st->io.swap_total = m->swap_total;
-        st->io.counters = *now;
-}
-
 /* Up to 5.8 every page that came back from swap was a stall for memory. Since then only one that was active and gone for
  * so short a time that it would have stayed in somewhat more memory, reckoned without the inactive anonymous pages
  * (workingset_refault(), mm/workingset.c; MGLRU reckons in another way). So a machine that does nothing but wait for its
  * swap on a disk can have 0 % of memory stall. For it stands the time in which those who have something to do wait for I/O,
- * as far as disks are busy with swap; but no more than reading from swap partitions took, as a task counts as waiting
- * that has nothing to do but look at its io_uring, or at a network file system. And only far down: who has memory left
- * may read back what was swapped out meanwhile. */
-static uint64_t swap_wait_us(const struct pressure_state *st, const struct pressure_sample *s,
-                             const struct pressure_verdict *v) {
-        const struct memory_status *m = s->memory;
-        uint64_t waited, read;
+ * as far as it is swap that comes in: of all that is read and written but what is swapped out, the waiting for which is
+ * memory stall; but no more than the reads from swap partitions took, as on some kernels a task counts that only waits on
+ * its io_uring, or for a server. Over half a second: reads count when they are done. */
+static uint32_t wait_permille(const struct pressure_io *base, const struct pressure_sample *s) {
+        const struct memory_counters *now = &s->memory->counters;
+        const struct swap_io *swap = &s->memory->swap_io;
+        uint64_t elapsed_us = (uint64_t)(s->psi->when_ns - base->when_ns) / NS_PER_US;
+        uint64_t in = sub_floor(swap->read_bytes, base->swap.read_bytes);
+        uint64_t out = sub_floor(swap->written_bytes, base->swap.written_bytes);
+        uint64_t read = sub_floor(now->block_read, base->block_read);
+        uint64_t written = sub_floor(now->block_written, base->block_written);
+        uint64_t waited_us = sub_floor(s->psi->io_full_us, base->full_us);
 
-        if (m->available > SWAP_WAIT_LINES * v->plain_line_bytes || m->swap_read_ms == 0 || st->last_swap_read_ms == 0)
-                return 0;
-        waited = scale(sub_floor(s->psi->io_full_us, st->last_psi.io_full_us), st->io.swap_permille, 1000);
-        read = scale(sub_floor(m->swap_read_ms, st->last_swap_read_ms), 1000, 1);
-        return MIN_OF(waited, read);
+        waited_us = scale(waited_us, in, MAX_OF(read, in) + sub_floor(written, out));
+        waited_us = MIN_OF(waited_us, scale(sub_floor(swap->read_ms, base->swap.read_ms), 1000, 1));
+        return (uint32_t)MIN_OF(scale(waited_us, 1000, elapsed_us), 1000U);
+}
+
+static void judge_swap_wait(struct pressure_state *st, const struct pressure_sample *s, bool gap) {
+        const struct memory_status *m = s->memory;
+        int64_t elapsed;
+
+        if (!s->psi || !m->swap_io.known)
+                return;
+        elapsed = s->psi->when_ns - st->io.when_ns;
+        /* swapoff reads all of it, and waits alone. */
+        if (st->io.when_ns == 0 || gap || elapsed > TICK_MAX_NS || m->swap_total != st->io.swap_total)
+                st->io.wait_permille = 0;
+        else if (elapsed < SWAP_WINDOW_NS)
+                return;
+        else
+                st->io.wait_permille = wait_permille(&st->io, s);
+        st->io.when_ns = s->psi->when_ns;
+        st->io.full_us = s->psi->io_full_us;
+        st->io.block_read = m->counters.block_read;
+        st->io.block_written = m->counters.block_written;
+        st->io.swap_total = m->swap_total;
+        st->io.swap = m->swap_io;
+}
+
+/* Only far down: who has memory left may read back what was swapped out meanwhile. */
+static uint64_t swap_wait_line(const struct pressure_verdict *v) {
+        return SWAP_WAIT_LINES * v->plain_line_bytes;
+}
+
+bool pressure_policy_wants_swap_io(const struct pressure_verdict *last, const struct memory_status *m) {
+        return m->available <= swap_wait_line(last) && m->swap_free < m->swap_total;
 }
 
 /* So much of the interval, less the share that is tolerated. */
@@ -289,13 +303,14 @@ static void pour_bucket(struct pressure_state *st, const struct pressure_setting
 
         if (now && st->psi_known && !gap && now->when_ns > before->when_ns) {
                 int64_t elapsed = now->when_ns - before->when_ns, by_memory, by_swap;
-                uint64_t most = (uint64_t)(elapsed / NS_PER_US), memory_us, swap_us;
+                uint64_t most = (uint64_t)(elapsed / NS_PER_US), memory_us, swap_us = 0;
                 uint64_t own = (uint64_t)MAX_OF(s->own_stall_ns - st->last_own_stall_ns, 0) / NS_PER_US;
 
                 memory_us = MIN_OF(MAX_OF(sub_floor(now->full_us, before->full_us + own),
                                           sub_floor(now->some_us, before->some_us + own) / 2),
                                    most);
-                swap_us = MIN_OF(swap_wait_us(st, s, v), most);
+                if (s->memory->swap_io.known && s->memory->available <= swap_wait_line(v))
+                        swap_us = scale(most, st->io.wait_permille, 1000);
                 by_memory = excess(set, memory_us, elapsed);
                 by_swap = excess(set, swap_us, elapsed);
                 by_swap = by_swap > 0 ? by_swap / 2 : by_swap;
@@ -304,13 +319,16 @@ static void pour_bucket(struct pressure_state *st, const struct pressure_setting
                         (uint32_t)scale(v->waits_for_swap ? swap_us : memory_us, 1000 * NS_PER_US, (uint64_t)elapsed);
                 st->bucket_ns += MAX_OF(by_memory, by_swap);
                 st->bucket_ns = MIN_OF(MAX_OF(st->bucket_ns, INT64_C(0)), set->stall_full_ns);
+                st->memory_bucket_ns += by_memory;
+                st->memory_bucket_ns = MIN_OF(MAX_OF(st->memory_bucket_ns, INT64_C(0)), set->stall_full_ns);
         }
         if (!set->thrash || s->now_ns < st->quiet_until_ns)
-                st->bucket_ns = 0;
+                st->bucket_ns = st->memory_bucket_ns = 0;
+        if (st->bucket_ns == set->stall_full_ns) /* whose fault it is that it is full */
+                v->waits_for_swap = st->memory_bucket_ns < set->stall_full_ns;
         st->last_own_stall_ns = s->own_stall_ns;
         if (now) {
                 st->last_psi = *now;
-                st->last_swap_read_ms = s->memory->swap_read_ms;
                 st->psi_known = true;
         }
         v->bucket_permille = (uint32_t)scale((uint64_t)st->bucket_ns, 1000, (uint64_t)MAX_OF(set->stall_full_ns, 1));
@@ -375,9 +393,13 @@ static int64_t next_tick(const struct pressure_state *st, const struct pressure_
         return MAX_OF(ns, TICK_MIN_NS);
 }
 
+static uint64_t thrash_line_of(const struct pressure_verdict *v) {
+        return v->waits_for_swap ? MIN_OF(v->thrash_line_bytes, swap_wait_line(v)) : v->thrash_line_bytes;
+}
+
 static void set_level(struct pressure_state *st, const struct pressure_settings *set, const struct pressure_sample *s,
                       struct pressure_verdict *v) {
-        bool short_of_memory = s->memory->available <= v->thrash_line_bytes;
+        bool short_of_memory = s->memory->available <= thrash_line_of(v);
 
         st->level = level_by_memory(set, v, s->memory, st->level);
         v->level = st->level;
@@ -410,7 +432,7 @@ void pressure_policy_judge(struct pressure_state *st, const struct pressure_sett
         gap = v.resumed || v.late;
         judge_fall(st, sample, gap);
         set_lines(set, m, st->fall_bytes_per_s, &v);
-        judge_swap_share(st, m, gap);
+        judge_swap_wait(st, sample, gap);
         pour_bucket(st, set, sample, gap, &v);
         in_vain = reclaims_in_vain(st, m);
         judge_lasting(st, set, sample, gap, &v);
@@ -438,12 +460,9 @@ bool pressure_policy_still(const struct pressure_settings *set, const struct pre
                            const struct memory_status *fresh) {
         if (v->cause == CAUSE_FORCED || v->level == LEVEL_CALM)
                 return true;
-        if (v->cause == CAUSE_THRASHING) { /* nothing drains a bucket between a verdict and its shot */
-                uint64_t line = v->waits_for_swap ? SWAP_WAIT_LINES * v->plain_line_bytes : UINT64_MAX;
-
+        if (v->cause == CAUSE_THRASHING) /* nothing drains a bucket between a verdict and its shot */
                 return v->bucket_permille >= (v->level == LEVEL_KILL ? 1000 : BUCKET_CALM_PERMILLE) &&
-                       fresh->available <= MIN_OF(line, v->thrash_line_bytes);
-        }
+                       fresh->available <= thrash_line_of(v);
         return level_holds(set, v, fresh, v->level, true);
 }
 
@@ -452,7 +471,7 @@ bool pressure_policy_still(const struct pressure_settings *set, const struct pre
  * memory is back. */
 void pressure_policy_released(struct pressure_state *st) {
         st->fall_bytes_per_s = 0;
-        st->bucket_ns = 0;
+        st->bucket_ns = st->memory_bucket_ns = 0;
         st->fresh_window = true;
         st->level = LEVEL_CALM;
 }

@@ -29,22 +29,22 @@ struct pressure_state {
         size_t n_past;
         bool falling;
         struct psi_totals last_psi;
-        uint64_t last_swap_read_ms;
         int64_t last_own_stall_ns;
         bool psi_known;
         int64_t last_boottime_ns, last_tick_ns;
         uint64_t fall_peak_bytes_per_s; /* steepest fall of available + SwapFree seen lately, halves every second */
         uint64_t fall_bytes_per_s;      /* what certainly falls now, 0 when nothing does */
         int64_t bucket_ns;              /* stall in the bucket */
-        struct pressure_io { /* counters when they last moved, and how much of the I/O since then was swap-in */
-                bool set;
-                struct memory_counters counters;
-                uint64_t swap_total;
-                uint32_t swap_permille;
+        struct pressure_io { /* where the window for swap's I/O began, and how much of the last one was waited for it */
+                int64_t when_ns; /* 0: none has begun */
+                uint64_t full_us, block_read, block_written, swap_total;
+                struct swap_io swap;
+                uint32_t wait_permille;
         } io;
-        int64_t quiet_until_ns; /* bucket off (resume from suspend, the second after a release) */
-        bool bucket_warned;     /* it was half full and has not yet drained to a quarter */
-        bool fresh_window;      /* after a release: the next window is not poured in */
+        int64_t memory_bucket_ns; /* what would be in the bucket without waiting for swap */
+        int64_t quiet_until_ns;   /* bucket off (resume from suspend, the second after a release) */
+        bool bucket_warned;       /* it was half full and has not yet drained to a quarter */
+        bool fresh_window;        /* after a release: the next window is not poured in */
         struct pressure_mark { /* counters 0…5 s and 5…10 s ago: what reclaim did lately, not only since the last tick */
                 bool set;
                 int64_t when_ns;
@@ -73,9 +73,9 @@ struct pressure_verdict {
         uint64_t
                 need_bytes; /* shortage: what must come back to stand above the term line (at least 1 at LEVEL_TERM and above) */
         uint64_t fall_bytes_per_s;
-        bool falling;             /* less is left than at the reading before, be it by a page */
-        uint32_t stall_permille;  /* of the last window */
-        bool waits_for_swap;      /* … is waiting for swap partitions, not what the kernel calls memory stall */
+        bool falling;            /* less is left than at the reading before, be it by a page */
+        uint32_t stall_permille; /* of the last window */
+        bool waits_for_swap; /* what fills the bucket is waiting for swap partitions, not what the kernel calls stall */
         uint32_t bucket_permille; /* 1000 = full */
         int64_t exhausted_in_ns; /* what counts at LEVEL_KILL (and usable swap) at the peak fall rate; INT64_MAX: not falling */
         int64_t ram_exhausted_in_ns; /* the same without swap: from then on whoever allocates has to reclaim first */
@@ -88,6 +88,8 @@ struct pressure_verdict {
         int64_t next_tick_ns; /* how long to sleep: clamp(½ (available − kill line) / R, 10 ms, 5 s) */
 };
 
+/* Whether a reading should have swap_io in it; `last`: of the tick before. */
+bool pressure_policy_wants_swap_io(const struct pressure_verdict *last, const struct memory_status *m);
 void pressure_policy_judge(struct pressure_state *st, const struct pressure_settings *set,
                            const struct pressure_sample *sample, struct pressure_verdict *ret);
 /* The recheck before the shot: is the verdict's level still called for by a fresh reading?

@@ -72,9 +72,9 @@ static void fuzz_memory(const char *buf, size_t len) {
                 promise(memcmp(&s, &before, sizeof(s)) == 0, "refused vmstat touches nothing");
         if (memory_status_parse_zoneinfo(buf, len, &pages) != 0)
                 promise(pages == 0x5a5a, "refused zoneinfo touches nothing");
-        pages = 0x5a5a;
-        if (memory_status_parse_diskstats(buf, len, "sda2", &pages) != 0)
-                promise(pages == 0x5a5a, "refused diskstats touch nothing");
+        s = before;
+        if (memory_status_parse_diskstats(buf, len, "sda2", &s.swap_io) != 0)
+                promise(memcmp(&s, &before, sizeof(s)) == 0, "refused diskstats touch nothing");
 }
 
 static void fuzz_reader(const char *buf, size_t len) {
@@ -90,7 +90,7 @@ static void fuzz_reader(const char *buf, size_t len) {
                 check_status(&s);
                 if (memory_status_read_pcp(&r, &s) == 0)
                         promise(s.pcp_free <= s.total, "per-CPU pages within total");
-                (void)memory_status_read_swap_wait(&r, &s);
+                (void)memory_status_read_swap_io(&r, &s);
         }
         memory_reader_deinit(&r);
 }

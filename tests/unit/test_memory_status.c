@@ -163,8 +163,6 @@ START_TEST(vmstat) {
                                    "workingset_refault_file 60\n"
                                    "pgpgin 7000\n"
                                    "pgpgout 900\n"
-                                   "pswpin 8\n"
-                                   "pswpout 3\n"
                                    "oom_kill 4\n"
                                    "oom_killer_something 9\n";
         struct memory_counters s = {0};
@@ -177,8 +175,6 @@ START_TEST(vmstat) {
         ck_assert_uint_eq(s.refault, 100);
         ck_assert_uint_eq(s.block_read, 7000 * KIB);
         ck_assert_uint_eq(s.block_written, 900 * KIB);
-        ck_assert_uint_eq(s.swapped_in, 8 * (uint64_t)sysconf(_SC_PAGESIZE)); /* pages, where the others are KiB */
-        ck_assert_uint_eq(s.swapped_out, 3 * (uint64_t)sysconf(_SC_PAGESIZE));
         ck_assert_uint_eq(s.oom_kill, 4);
         ck_assert_int_eq(memory_status_parse_vmstat("", 0, &s), -EBADMSG);
         ck_assert_int_eq(memory_status_parse_vmstat("oom_kill\n", 9, &s), -EBADMSG);
@@ -188,19 +184,23 @@ END_TEST
 
 START_TEST(diskstats) {
         static const char text[] = "   8       0 sda 900 1 2 9000 5 6 7 8 0 9 10 0 0 0 0 0 0\n"
-                                   "   8       2 sda2 120 3 960 350 5 6 7 8 0 9 10 0 0 0 0 0 0\n"
-                                   "   8      22 sda22 1 1 1 77 5 6 7 8 0 9 10\n"
-                                   "   8       3 sda3 120 3\n";
-        uint64_t ms = 1;
+                                   "   8       2 sda2 120 3 960 350 5 6 16 8 0 9 10 0 0 0 0 0 0\n"
+                                   "   8      22 sda22 1 1 8 77 5 6 24 8 0 9 10\n"
+                                   "   8       3 sda3 120 3 4 5 6 7 8\n";
+        struct swap_io io = {0};
 
-        ck_assert_int_eq(memory_status_parse_diskstats(text, strlen(text), "sda2", &ms), 0);
-        ck_assert_uint_eq(ms, 350);
-        ck_assert_int_eq(memory_status_parse_diskstats(text, strlen(text), "sda22", &ms), 0);
-        ck_assert_uint_eq(ms, 77);
-        ck_assert_int_eq(memory_status_parse_diskstats(text, strlen(text), "sda3", &ms), -EBADMSG);
-        ck_assert_int_eq(memory_status_parse_diskstats(text, strlen(text), "sd", &ms), -ENODEV);
-        ck_assert_int_eq(memory_status_parse_diskstats("", 0, "sda", &ms), -ENODEV);
-        ck_assert_uint_eq(ms, 77);
+        ck_assert_int_eq(memory_status_parse_diskstats(text, strlen(text), "sda2", &io), 0);
+        ck_assert_uint_eq(io.read_ms, 350);
+        ck_assert_uint_eq(io.read_bytes, 960 * 512);
+        ck_assert_uint_eq(io.written_bytes, 16 * 512);
+        ck_assert_int_eq(memory_status_parse_diskstats(text, strlen(text), "sda22", &io), 0); /* is added */
+        ck_assert_uint_eq(io.read_ms, 427);
+        ck_assert_uint_eq(io.read_bytes, 968 * 512);
+        ck_assert_uint_eq(io.written_bytes, 40 * 512);
+        ck_assert_int_eq(memory_status_parse_diskstats(text, strlen(text), "sda3", &io), -EBADMSG); /* cut short */
+        ck_assert_int_eq(memory_status_parse_diskstats(text, strlen(text), "sd", &io), -ENODEV);
+        ck_assert_int_eq(memory_status_parse_diskstats("", 0, "sda", &io), -ENODEV);
+        ck_assert_uint_eq(io.read_ms, 427);
 }
 END_TEST
 
@@ -392,26 +392,42 @@ START_TEST(swap_is_usable_only_for_what_could_go_there) {
 }
 END_TEST
 
-START_TEST(how_long_reading_from_swap_partitions_took) {
+START_TEST(what_swap_partitions_did) {
         struct world *w = world_new();
 
         put(w, "/proc/swaps",
             SWAPS_HEAD "/dev/sda2 partition 8000 4000 -2\n/dev/zram0 partition 8000 4000 100\n"
-                       "/dev/dm-1 partition 8000 4000 -2\n/swapfile file 8000 4000 -2\n"
-                       "/dev/sdb1\\040(deleted) partition 8000 4000 -2\n/dev/gone partition 8 4 -2\n");
+                       "/dev/dm-1 partition 8000 4000 -2\n/swapfile file 8000 4000 -2\n");
         put(w, "/proc/diskstats",
-            " 8 2 sda2 1 1 1 350 0 0 0 0 0 0 0\n 254 1 dm-1 1 1 1 50 0 0 0 0 0 0 0\n 253 0 zram0 1 1 1 9999 0 0 0 0 0 "
-            "0 0\n"
-            " 8 17 sdb1 1 1 1 9999 0 0 0 0 0 0 0\n");
+            " 8 2 sda2 1 1 4 350 0 0 6 0 0 0 0\n 254 1 dm-1 1 1 2 50 0 0 1 0 0 0 0\n 253 0 zram0 1 1 1 9999 0 0 0 0 0 "
+            "0 0\n");
         world_start(w);
         world_read(w);
-        ck_assert_uint_eq(w->s.swap_read_ms, 0); /* not unless it is asked for */
-        ck_assert_int_eq(memory_status_read_swap_wait(&w->r, &w->s), 0);
-        ck_assert_uint_eq(w->s.swap_read_ms, 400);
+        ck_assert(!w->s.swap_io.known); /* not unless it is asked for */
+        ck_assert_int_eq(memory_status_read_swap_io(&w->r, &w->s), 0);
+        ck_assert(w->s.swap_io.known);
+        ck_assert_uint_eq(w->s.swap_io.read_ms, 400);
+        ck_assert_uint_eq(w->s.swap_io.read_bytes, 6 * 512);
+        ck_assert_uint_eq(w->s.swap_io.written_bytes, 7 * 512);
         put(w, "/proc/swaps", SWAPS_HEAD "/swapfile file 8000 4000 -2\n");
         world_read(w);
-        ck_assert_int_eq(memory_status_read_swap_wait(&w->r, &w->s), 0);
-        ck_assert_uint_eq(w->s.swap_read_ms, 0);
+        ck_assert_int_eq(memory_status_read_swap_io(&w->r, &w->s), -ENODEV);
+        ck_assert(!w->s.swap_io.known);
+        world_free(w);
+}
+END_TEST
+
+/* A sum with one missing, and then with it, is a leap of all that it has done since boot. */
+START_TEST(a_part_of_the_swap_partitions_is_not_the_sum) {
+        struct world *w = world_new();
+
+        put(w, "/proc/swaps",
+            SWAPS_HEAD "/dev/sda2 partition 8000 4000 -2\n/dev/sdb1\\040(deleted) partition 8000 4000 -2\n");
+        put(w, "/proc/diskstats", " 8 2 sda2 1 1 4 350 0 0 6 0 0 0 0\n 8 17 sdb1 1 1 1 9999 0 0 0 0 0 0 0\n");
+        world_start(w);
+        world_read(w);
+        ck_assert_int_eq(memory_status_read_swap_io(&w->r, &w->s), -ENODEV);
+        ck_assert(!w->s.swap_io.known);
         world_free(w);
 }
 END_TEST
@@ -599,7 +615,8 @@ static Suite *memory_status_suite(void) {
                 or_vanish,
                 pages_in_per_cpu_lists,
                 swap_is_usable_only_for_what_could_go_there,
-                how_long_reading_from_swap_partitions_took,
+                what_swap_partitions_did,
+                a_part_of_the_swap_partitions_is_not_the_sum,
                 zram_is_worth_what_it_saves,
                 an_unknown_zram_is_taken_to_save_half,
                 the_limit_of_a_zram_ends_it_early,

@@ -955,20 +955,25 @@ static struct world world_that_waits_for_swap(void) {
 
         w.m.swap_total = GIB;
         w.m.swap_free = w.m.swap_usable = 700 * MIB;
-        w.m.swap_read_ms = 12345;
+        w.m.swap_io = (struct swap_io){.known = true, .read_ms = 12345};
         (void)level_at(&w, 20 * MIB);
         return w;
+}
+
+static void swaps_in(struct world *w, uint64_t kib, uint64_t ms) {
+        w->m.swap_io.read_bytes += kib * KIB;
+        w->m.swap_io.read_ms += ms;
+        w->m.counters.block_read += kib * KIB;
 }
 
 /* A second in which so much came in from swap and so much else was read and written, while all stood still for so many
  * ‰ of it waiting for disks. */
 static void wait_a_second(struct world *w, uint64_t io_permille, uint64_t swap_kib, uint64_t read_kib,
                           uint64_t written_kib) {
-        w->m.counters.swapped_in += swap_kib * KIB;
-        w->m.counters.block_read += (swap_kib + read_kib) * KIB;
-        w->m.counters.swapped_out += 1000 * KIB;
+        swaps_in(w, swap_kib, 4000); /* as four that wait all the time */
+        w->m.swap_io.written_bytes += 1000 * KIB;
+        w->m.counters.block_read += read_kib * KIB;
         w->m.counters.block_written += (1000 + written_kib) * KIB;
-        w->m.swap_read_ms += 4000; /* as four that wait all the time */
         w->psi.io_full_us += 1000 * io_permille;
         pass(w, 1000, 0);
 }
@@ -1020,18 +1025,14 @@ START_TEST(who_waits_for_no_disk_does_not_wait_for_swap) {
         struct world w = world_that_waits_for_swap();
 
         for (int t = 0; t < 120; t++) {
-                w.m.counters.swapped_in += 1200 * KIB;
-                w.m.counters.block_read += 1200 * KIB;
-                w.m.swap_read_ms += 250;
+                swaps_in(&w, 1200, 250);
                 w.psi.io_full_us += 1000000;
                 pass(&w, 1000, 0);
                 ck_assert_int_lt(w.v.level, LEVEL_KILL);
                 ck_assert_uint_eq(w.v.bucket_permille, 0);
         }
-        w.m.swap_read_ms += 350;
+        swaps_in(&w, 1200, 350);
         w.psi.io_full_us += 1000000;
-        w.m.counters.swapped_in += 1200 * KIB;
-        w.m.counters.block_read += 1200 * KIB;
         pass(&w, 1000, 0);
         ck_assert_int_eq(w.st.bucket_ns, 50 * NS_PER_MS); /* (350 − 250) / 2 */
 }
@@ -1071,9 +1072,7 @@ START_TEST(it_does_not_come_on_top_nor_in_the_way) {
         ck_assert_int_gt(alone, 0);
         w = world_that_waits_for_swap();
         for (int64_t t = 1; t < alone; t++) { /* both at once: the same time as for the one alone */
-                w.m.counters.swapped_in += 120 * KIB;
-                w.m.counters.block_read += 120 * KIB;
-                w.m.swap_read_ms += 400;
+                swaps_in(&w, 120, 400);
                 w.psi.io_full_us += 60000;
                 pass(&w, 100, 600);
                 ck_assert_int_lt(w.v.level, LEVEL_KILL);
@@ -1104,16 +1103,49 @@ END_TEST
 START_TEST(what_is_not_known_of_the_disk_is_not_poured) {
         struct world w = world_that_waits_for_swap();
 
-        w.m.swap_read_ms = 0; /* a swap file, or diskstats read for the first time */
-        pass(&w, 1000, 0);
-        w.m.swap_read_ms = 99999;
-        w.psi.io_full_us += 1000000;
-        w.m.counters.swapped_in += MIB;
-        w.m.counters.block_read += MIB;
-        pass(&w, 1000, 0);
+        w.m.swap_io.known = false; /* a swap file, or more memory at the last tick */
+        ck_assert_int_eq(seconds_until_kill(&w, 1000, 1200, 0, 0), 0);
+        w.m.swap_io.known = true;
+        wait_a_second(&w, 1000, 1200, 0, 0); /* the window is too old to say anything */
         ck_assert_int_eq(w.st.bucket_ns, 0);
         wait_a_second(&w, 1000, 1200, 0, 0);
         ck_assert_int_eq(w.st.bucket_ns, 375 * NS_PER_MS);
+}
+END_TEST
+
+/* What swap has poured is not shot for where other stall alone would be: above twice the plain line. */
+START_TEST(a_last_drop_does_not_widen_the_line) {
+        struct world w = world_that_waits_for_swap();
+
+        for (int t = 0; t < 13; t++)
+                wait_a_second(&w, 1000, 1200, 0, 0);
+        ck_assert_uint_ge(w.v.bucket_permille, 950);
+        ck_assert_int_lt(w.v.level, LEVEL_KILL);
+        w.m.available = 3 * w.v.plain_line_bytes; /* somebody ended */
+        pass(&w, 1000, 600);
+        ck_assert_uint_eq(w.v.bucket_permille, 1000);
+        ck_assert(w.v.waits_for_swap);
+        ck_assert_int_lt(w.v.level, LEVEL_KILL);
+        for (int t = 0; t < 12; t++) /* if that goes on, it is enough by itself */
+                pass(&w, 1000, 800);
+        ck_assert(!w.v.waits_for_swap);
+        ck_assert_int_eq(w.v.level, LEVEL_KILL);
+}
+END_TEST
+
+/* Reads count when they are done: one waiter and 100 ms for each, looked at every 10 ms. */
+START_TEST(a_slow_disk_is_not_judged_tick_by_tick) {
+        struct world w = world_that_waits_for_swap();
+        int ticks = 0;
+
+        while (w.v.level < LEVEL_KILL && ticks++ < 4000) {
+                if (ticks % 10 == 0)
+                        swaps_in(&w, 32, 100);
+                w.psi.io_full_us += 10000;
+                pass(&w, 10, 0);
+        }
+        ck_assert_int_ge(ticks, 1380);
+        ck_assert_int_le(ticks, 1420);
 }
 END_TEST
 
@@ -1126,24 +1158,6 @@ START_TEST(the_recheck_of_waiting_for_swap_is_at_its_own_line) {
         ck_assert(pressure_policy_still(&w.set, &w.v, &w.m));
         w.m.available++;
         ck_assert(!pressure_policy_still(&w.set, &w.v, &w.m)); /* somebody ended meanwhile */
-}
-END_TEST
-
-START_TEST(counters_that_are_some_ticks_old_are_no_news) {
-        struct world w = world_that_waits_for_swap();
-        int ticks = 0;
-
-        while (w.v.level < LEVEL_KILL && ticks++ < 4000) {
-                if (ticks % 10 == 0) {
-                        w.m.counters.swapped_in += 120 * KIB;
-                        w.m.counters.block_read += 120 * KIB;
-                }
-                w.m.swap_read_ms += 10;
-                w.psi.io_full_us += 10000;
-                pass(&w, 10, 0);
-        }
-        ck_assert_int_ge(ticks, 1330);
-        ck_assert_int_le(ticks, 1360);
 }
 END_TEST
 
@@ -1429,7 +1443,8 @@ static Suite *pressure_policy_suite(void) {
                 the_recheck_of_waiting_for_swap_is_at_its_own_line,
                 waiting_for_anything_else_is_not,
                 a_machine_with_memory_may_read_back_its_swap,
-                counters_that_are_some_ticks_old_are_no_news,
+                a_last_drop_does_not_widen_the_line,
+                a_slow_disk_is_not_judged_tick_by_tick,
                 a_throttled_cgroup_never_kills,
                 no_swap_at_all,
                 no_psi_at_all,
