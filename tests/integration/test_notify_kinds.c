@@ -187,7 +187,8 @@ START_TEST(a_hook_that_does_not_answer_costs_the_budget_three_times_at_most) {
                 ck_assert_uint_eq(r.asked, 1);
                 ck_assert_uint_eq(r.answered, 0);
                 ck_assert_int_lt(r.took_ns, BUDGET + 100 * NS_PER_MS);
-                ck_assert(_i == 0 || r.took_ns >= BUDGET);
+                /* Its end is in whole milliseconds, and never late. */
+                ck_assert_msg(_i == 0 || r.took_ns > BUDGET - NS_PER_MS, "took %lld ns", (long long)r.took_ns);
         }
         ck_assert(wait_for(listens, &nobody));
         ck_assert_msg(said("prekill hook hook did not answer for the third time in a row"), "%s", heard);
