@@ -266,7 +266,7 @@ static void judge_swap_wait(struct pressure_state *st, const struct pressure_sam
                 return;
         elapsed = s->psi->when_ns - st->io.when_ns;
         /* swapoff reads all of it, and waits alone. */
-        if (st->io.when_ns == 0 || gap || elapsed > TICK_MAX_NS || m->swap_total != st->io.swap_total)
+        if (st->io.when_ns == 0 || gap || elapsed > TICK_MAX_NS + LATE_NS || m->swap_total != st->io.swap_total)
                 st->io.wait_permille = 0;
         else if (elapsed < SWAP_WINDOW_NS)
                 return;

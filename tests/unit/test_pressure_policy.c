@@ -1149,6 +1149,19 @@ START_TEST(a_slow_disk_is_not_judged_tick_by_tick) {
 }
 END_TEST
 
+/* With much swap nothing shortens the sleep, and a tick of 5 s comes a little late. */
+START_TEST(the_longest_sleep_is_no_hole_in_it) {
+        struct world w = world_that_waits_for_swap();
+
+        for (int t = 0; t < 2; t++) {
+                swaps_in(&w, 6000, 20000);
+                w.psi.io_full_us += 5100000;
+                pass(&w, 5100, 0);
+        }
+        ck_assert_int_eq(w.st.bucket_ns, 2 * 5100 * NS_PER_MS / 1000 * 750 / 2);
+}
+END_TEST
+
 START_TEST(the_recheck_of_waiting_for_swap_is_at_its_own_line) {
         struct world w = world_that_waits_for_swap();
 
@@ -1445,6 +1458,7 @@ static Suite *pressure_policy_suite(void) {
                 waiting_for_anything_else_is_not,
                 a_machine_with_memory_may_read_back_its_swap,
                 a_last_drop_does_not_widen_the_line,
+                the_longest_sleep_is_no_hole_in_it,
                 a_slow_disk_is_not_judged_tick_by_tick,
                 a_throttled_cgroup_never_kills,
                 no_swap_at_all,
