@@ -39,8 +39,9 @@ static void sense(struct daemon *d, int64_t now_ns) {
                                       "meminfo could not be read; going on with the last reading");
         if (kill_in_flight(&d->domain) || d->memory.available < raised_lines(d))
                 (void)memory_status_read_pcp(&d->reader, &d->memory);
-        if (pressure_policy_wants_swap_io(&d->verdict, &d->memory))
-                (void)memory_status_read_swap_io(&d->reader, &d->memory);
+        if (pressure_policy_wants_swap_io(&d->verdict, &d->memory) &&
+            memory_status_read_swap_io(&d->reader, &d->memory) == 0)
+                psi_monitor_read_io(&d->psi);
         d->psi_known = psi_monitor_read(&d->psi, now_ns, &d->psi_totals) == 0;
 }
 

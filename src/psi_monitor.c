@@ -99,7 +99,7 @@ void psi_monitor_deinit(struct psi_monitor *m) {
 }
 
 /* No wake-up is asked for: who waits for his pages when memory is not short is no affair of ours. */
-static uint64_t read_io(struct psi_monitor *m) {
+void psi_monitor_read_io(struct psi_monitor *m) {
         struct psi_totals totals;
         char buf[512];
         ssize_t n;
@@ -107,7 +107,6 @@ static uint64_t read_io(struct psi_monitor *m) {
         n = m->io_fd < 0 ? -ENOENT : kernel_reread(m->kernel, m->io_fd, buf, sizeof(buf));
         if (n > 0 && psi_parse(buf, (size_t)n, &totals) == 0)
                 m->io_full_us = totals.full_us;
-        return m->io_full_us;
 }
 
 int psi_monitor_read(struct psi_monitor *m, int64_t now_ns, struct psi_totals *ret) {
@@ -127,7 +126,7 @@ int psi_monitor_read(struct psi_monitor *m, int64_t now_ns, struct psi_totals *r
         r = psi_parse(buf, (size_t)n, &totals);
         if (r < 0)
                 return r;
-        totals.io_full_us = read_io(m);
+        totals.io_full_us = m->io_full_us;
         *ret = totals;
         return 0;
 }

@@ -14,7 +14,7 @@ enum psi_mode {
 struct psi_totals {
         int64_t when_ns;
         uint64_t some_us, full_us; /* since boot */
-        uint64_t io_full_us;       /* /proc/pressure/io; where that is not to be had, it stays as it is */
+        uint64_t io_full_us;       /* /proc/pressure/io, as of the last psi_monitor_read_io */
 };
 
 struct psi_monitor {
@@ -30,6 +30,9 @@ struct psi_monitor {
  * warn_stall_us: stall per window that wakes the loop. */
 void psi_monitor_init(struct psi_monitor *m, struct kernel *k, const char *path, uint32_t stall_permille);
 void psi_monitor_deinit(struct psi_monitor *m);
+/* For the next psi_monitor_read: how long all who had something to do have waited for I/O. Where it is not to be had, it
+ * stays as it is. */
+void psi_monitor_read_io(struct psi_monitor *m);
 /* 0 or −errno; *ret untouched on failure. */
 int psi_monitor_read(struct psi_monitor *m, int64_t now_ns, struct psi_totals *ret);
 /* What poll reported for a trigger: 1 = pressure, 0 = nothing, −ENODEV = the trigger is dead

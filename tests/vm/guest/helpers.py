@@ -154,8 +154,9 @@ STANDS_STILL = 10           # times slower than in calm
 
 class Probe:
     """Somebody at work as people are: a program is started, memory is used that was left alone
-    for some seconds, and so is a file on the disk that is fought for, where there is one. How much slower it gets says what thrashing costs, whatever the kernel's
-    figures and the daemon's formulas make of it."""
+    for some seconds, and so is a file on the disk that is fought for, where there is one. How
+    much slower it gets says what thrashing costs, whatever the kernel's figures and the daemon's
+    formulas make of it."""
 
     def __init__(self, w, directory=None):
         argv = ["/usr/bin/python3", "-c", PROBE]
