@@ -6,9 +6,9 @@
 #
 # With --scenario or --set among the options these are run instead. DOCS=DIR: pages go there.
 # SUBJECTS="oomreapd earlyoom": these alone.
-# It takes hours (software emulation). Each repetition is a file of its own: what is interrupted
-# goes on with the repetition that is missing when the same command is given again; with another
-# binary or with other options it is refused, for one page tells of one of each.
+# It takes hours (software emulation). What is interrupted goes on after the last whole boot when
+# the same command is given again; with another binary or with other options it is refused, for
+# one page tells of one of each.
 #
 # Exit status: 0; 1 when oomreapd missed a bar (the pages are written); 65 when results do not go
 # together; else that of what failed.
@@ -81,7 +81,7 @@ while [ "$n" -le "$repetitions" ]; do
                 code=0
                 # shellcheck disable=SC2046,SC2086
                 "$top/tests/vm/run" $(printf -- '--subject %s ' $names) --keep-going --build "$build" \
-                        --out "$result.part" "$@" || code=$?
+                        --resume --out "$result.part" "$@" || code=$?
                 [ $code -le 1 ] && [ -s "$result.part" ] || exit $code
                 same_made "$@" # a build in the middle of it
                 mv "$result.part" "$result"

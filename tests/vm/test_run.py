@@ -8,6 +8,7 @@ import io
 import os
 import subprocess
 import sys
+import tempfile
 import time
 import unittest
 from contextlib import redirect_stdout
@@ -300,6 +301,39 @@ class TestPlan(unittest.TestCase):
         boots = self.plan({"a": self.scenario(only=True)}, subject=["none", "oomreapd"])
         self.assertEqual([e["subject"] for e in boots[0]["entries"]], ["oomreapd"])
         self.assertEqual(self.plan({"a": self.scenario(only=True)}, subject=["none"]), [])
+
+
+class TestResume(unittest.TestCase):
+
+    def kept(self, binary="b"):
+        with tempfile.TemporaryDirectory() as directory:
+            path = os.path.join(directory, "out.json")
+            self.assertEqual(vm_run.kept_results(path, "b"), [])
+            with mock.patch.object(vm_run.machine, "qemu_version", lambda _: "10"):
+                vm_run.write_out(path, [], directory, "a")
+                vm_run.write_out(path, [{"id": "x", "kernel": "k"}], self.kernel_in(directory), "b")
+            self.assertEqual(os.listdir(directory).count("out.json.new"), 0)
+            return vm_run.kept_results(path, binary)
+
+    def kernel_in(self, directory):
+        os.makedirs(os.path.join(directory, "kernel-k"))
+        with open(os.path.join(directory, "kernel-k", "version"), "w", encoding="ascii") as f:
+            f.write("6\n")
+        return directory
+
+    def test_what_was_written_is_kept(self):
+        self.assertEqual([r["id"] for r in self.kept()], ["x"])
+
+    def test_nothing_of_another_daemon_is_kept(self):
+        with self.assertRaises(SystemExit) as caught:
+            self.kept("another")
+        self.assertIn("another binary", str(caught.exception))
+
+    def test_only_the_rest_is_run(self):
+        boots = [{"entries": [entry("a"), entry("b")]}, {"entries": [entry("c")]}]
+        self.assertEqual(vm_run.without(boots, []), boots)
+        left = vm_run.without(boots, [{"id": "a"}, {"id": "c"}])
+        self.assertEqual([[e["id"] for e in b["entries"]] for b in left], [["b"]])
 
 
 if __name__ == "__main__":
