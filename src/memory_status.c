@@ -138,6 +138,10 @@ int memory_status_parse_vmstat(const char *buf, size_t len, struct memory_counte
                         v.pgsteal_direct = n;
                 else if (view_equals(key, "pgsteal_kswapd"))
                         v.pgsteal = n;
+                else if (view_equals(key, "pgscan_kswapd"))
+                        v.pgscan = n;
+                else if (view_equals(key, "pswpin"))
+                        v.swapped_in = n;
                 else if (view_starts(key, "workingset_refault")) /* split in two since 5.9 */
                         v.refault += n;
                 else if (view_equals(key, "oom_kill"))
@@ -150,6 +154,7 @@ int memory_status_parse_vmstat(const char *buf, size_t len, struct memory_counte
         if (!any)
                 return -EBADMSG;
         v.pgsteal += v.pgsteal_direct;
+        v.pgscan += v.pgscan_direct;
         *ret = v;
         return 0;
 }

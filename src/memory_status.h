@@ -9,7 +9,8 @@
 struct memory_counters {
         uint64_t allocstall; /* Σ allocstall_*: direct reclaim of the machine, not of memcgs */
         uint64_t pgscan_direct, pgsteal_direct;
-        uint64_t pgsteal;                   /* direct + kswapd */
+        uint64_t pgscan, pgsteal;           /* direct + kswapd */
+        uint64_t swapped_in;                /* pages, wherever swap is (pswpin) */
         uint64_t refault;                   /* workingset_refault_{anon,file} */
         uint64_t oom_kill;                  /* counts memcg kills too */
         uint64_t block_read, block_written; /* bytes, swap's among them */

@@ -43,8 +43,11 @@
 #define LASTING_NS (250 * NS_PER_MS) /* longer than it takes programs to start */
 #define ALMOST_GONE_PART 4           /* of the plain line: whatever the CPUs hold */
 
-#define SWAP_WAIT_LINES 2 /* waiting for swap counts at or below so many plain lines */
+#define SWAP_WAIT_LINES 2     /* waiting for swap counts at or below so many plain lines, */
+#define SWAP_WAIT_PERMILLE 50 /* or so much of the base, if that is less */
 #define SWAP_WINDOW_NS (500 * NS_PER_MS)
+#define RETURN_WINDOW_NS (2 * NS_PER_SEC) /* kswapd takes pages in batches */
+#define RETURN_MIN_PAGES 32               /* in a window: less is not what stalls */
 
 #define BUCKET_WARN_PERMILLE 500
 #define BUCKET_CALM_PERMILLE 250
@@ -253,6 +256,8 @@ static uint32_t wait_permille(const struct pressure_io *base, const struct press
         uint64_t written = sub_floor(now->block_written, base->block_written);
         uint64_t waited_us = sub_floor(s->psi->io_full_us, base->full_us);
 
+        if (read < in / 2) /* a vmstat that tells nothing; half, as it may be a little older */
+                return 0;
         waited_us = scale(waited_us, in, MAX_OF(read, in) + sub_floor(written, out));
         waited_us = MIN_OF(waited_us, scale(sub_floor(swap->read_ms, base->swap.read_ms), 1000, 1));
         return (uint32_t)MIN_OF(scale(waited_us, 1000, elapsed_us), 1000U);
@@ -262,11 +267,13 @@ static void judge_swap_wait(struct pressure_state *st, const struct pressure_sam
         const struct memory_status *m = s->memory;
         int64_t elapsed;
 
+        if (gap)
+                st->io.when_ns = 0;
         if (!s->psi || !m->swap_io.known)
                 return;
         elapsed = s->psi->when_ns - st->io.when_ns;
         /* swapoff reads all of it, and waits alone. */
-        if (st->io.when_ns == 0 || gap || elapsed > TICK_MAX_NS + LATE_NS || m->swap_total != st->io.swap_total)
+        if (st->io.when_ns == 0 || elapsed > TICK_MAX_NS + LATE_NS || m->swap_total != st->io.swap_total)
                 st->io.wait_permille = 0;
         else if (elapsed < SWAP_WINDOW_NS)
                 return;
@@ -280,13 +287,33 @@ static void judge_swap_wait(struct pressure_state *st, const struct pressure_sam
         st->io.swap = m->swap_io;
 }
 
+/* Whether pages come back from swap and nobody looks for a page to take for them: somebody who was swapped out is wanted
+ * again. With MGLRU all that is stall for memory (7.2: 93 % of the time for as long as it takes), and yet nothing is short.
+ * Where files come back above all, the marks of reclaims_in_vain() tell. */
+static void judge_return(struct pressure_state *st, const struct memory_status *m) {
+        const struct memory_counters *now = &m->counters;
+        struct pressure_return *b = &st->back;
+        uint64_t in = sub_floor(now->swapped_in, b->swapped_in);
+
+        if (m->when_ns - b->when_ns < RETURN_WINDOW_NS)
+                return;
+        b->only = in >= RETURN_MIN_PAGES && sub_floor(now->pgscan, b->scanned) <= in / 4 &&
+                  sub_floor(now->refault, b->refault) <= 2 * in;
+        b->when_ns = m->when_ns;
+        b->swapped_in = now->swapped_in;
+        b->scanned = now->pgscan;
+        b->refault = now->refault;
+}
+
 /* Only far down: who has memory left may read back what was swapped out meanwhile. */
-static uint64_t swap_wait_line(const struct pressure_verdict *v) {
-        return SWAP_WAIT_LINES * v->plain_line_bytes;
+static uint64_t swap_wait_line(const struct pressure_settings *set, const struct pressure_verdict *v, uint64_t base) {
+        uint64_t most = MAX_OF(permille_of(base, SWAP_WAIT_PERMILLE), set->kill_line_min_bytes);
+
+        return MIN_OF(MIN_OF(SWAP_WAIT_LINES * v->plain_line_bytes, most), v->thrash_line_bytes);
 }
 
 bool pressure_policy_wants_swap_io(const struct pressure_verdict *last, const struct memory_status *m) {
-        return m->available <= swap_wait_line(last) && m->swap_free < m->swap_total;
+        return m->available <= last->swap_wait_line_bytes && m->swap_free < m->swap_total;
 }
 
 /* So much of the interval, less the share that is tolerated. */
@@ -300,6 +327,7 @@ static int64_t excess(const struct pressure_settings *set, uint64_t stall_us, in
 static void pour_bucket(struct pressure_state *st, const struct pressure_settings *set, const struct pressure_sample *s,
                         bool gap, struct pressure_verdict *v) {
         const struct psi_totals *now = s->psi, *before = &st->last_psi;
+        uint32_t memory_permille = 0, swap_permille = 0;
 
         if (now && st->psi_known && !gap && now->when_ns > before->when_ns) {
                 int64_t elapsed = now->when_ns - before->when_ns, by_memory, by_swap;
@@ -309,14 +337,17 @@ static void pour_bucket(struct pressure_state *st, const struct pressure_setting
                 memory_us = MIN_OF(MAX_OF(sub_floor(now->full_us, before->full_us + own),
                                           sub_floor(now->some_us, before->some_us + own) / 2),
                                    most);
-                if (s->memory->swap_io.known && s->memory->available <= swap_wait_line(v))
-                        swap_us = scale(most, st->io.wait_permille, 1000);
+                if (s->memory->available <= v->swap_wait_line_bytes)
+                        swap_us = MAX_OF(s->memory->swap_io.known ? scale(most, st->io.wait_permille, 1000) : 0,
+                                         st->back.only ? memory_us : 0);
+                memory_permille = (uint32_t)scale(memory_us, 1000 * NS_PER_US, (uint64_t)elapsed);
+                swap_permille = (uint32_t)scale(swap_us, 1000 * NS_PER_US, (uint64_t)elapsed);
+                if (st->back.only)
+                        memory_us = 0;
                 by_memory = excess(set, memory_us, elapsed);
                 by_swap = excess(set, swap_us, elapsed);
                 by_swap = by_swap > 0 ? by_swap / 2 : by_swap;
                 v->waits_for_swap = by_swap > by_memory;
-                v->stall_permille =
-                        (uint32_t)scale(v->waits_for_swap ? swap_us : memory_us, 1000 * NS_PER_US, (uint64_t)elapsed);
                 st->bucket_ns += MAX_OF(by_memory, by_swap);
                 st->bucket_ns = MIN_OF(MAX_OF(st->bucket_ns, INT64_C(0)), set->stall_full_ns);
                 st->memory_bucket_ns += by_memory;
@@ -326,6 +357,9 @@ static void pour_bucket(struct pressure_state *st, const struct pressure_setting
                 st->bucket_ns = st->memory_bucket_ns = 0;
         if (st->bucket_ns == set->stall_full_ns) /* whose fault it is that it is full */
                 v->waits_for_swap = st->memory_bucket_ns < set->stall_full_ns;
+        if (v->waits_for_swap)
+                v->thrash_line_bytes = v->swap_wait_line_bytes;
+        v->stall_permille = v->waits_for_swap ? swap_permille : memory_permille;
         st->last_own_stall_ns = s->own_stall_ns;
         if (now) {
                 st->last_psi = *now;
@@ -393,13 +427,9 @@ static int64_t next_tick(const struct pressure_state *st, const struct pressure_
         return MAX_OF(ns, TICK_MIN_NS);
 }
 
-static uint64_t thrash_line_of(const struct pressure_verdict *v) {
-        return v->waits_for_swap ? MIN_OF(v->thrash_line_bytes, swap_wait_line(v)) : v->thrash_line_bytes;
-}
-
 static void set_level(struct pressure_state *st, const struct pressure_settings *set, const struct pressure_sample *s,
                       struct pressure_verdict *v) {
-        bool short_of_memory = s->memory->available <= thrash_line_of(v);
+        bool short_of_memory = s->memory->available <= v->thrash_line_bytes;
 
         st->level = level_by_memory(set, v, s->memory, st->level);
         v->level = st->level;
@@ -426,17 +456,18 @@ void pressure_policy_judge(struct pressure_state *st, const struct pressure_sett
                            const struct pressure_sample *sample, struct pressure_verdict *ret) {
         const struct memory_status *m = sample->memory;
         struct pressure_verdict v = {0};
-        bool gap, in_vain;
+        bool gap;
 
         judge_clock(st, sample, &v);
         gap = v.resumed || v.late;
         judge_fall(st, sample, gap);
         set_lines(set, m, st->fall_bytes_per_s, &v);
+        v.thrash_line_bytes = thrash_line(set, m, reclaims_in_vain(st, m), v.kill_line_bytes);
+        v.swap_wait_line_bytes = swap_wait_line(set, &v, m->base);
         judge_swap_wait(st, sample, gap);
+        judge_return(st, m);
         pour_bucket(st, set, sample, gap, &v);
-        in_vain = reclaims_in_vain(st, m);
         judge_lasting(st, set, sample, gap, &v);
-        v.thrash_line_bytes = thrash_line(set, m, in_vain, v.kill_line_bytes);
         set_level(st, set, sample, &v);
 
         v.fall_bytes_per_s = st->fall_bytes_per_s;
@@ -462,7 +493,7 @@ bool pressure_policy_still(const struct pressure_settings *set, const struct pre
                 return true;
         if (v->cause == CAUSE_THRASHING) /* nothing drains a bucket between a verdict and its shot */
                 return v->bucket_permille >= (v->level == LEVEL_KILL ? 1000 : BUCKET_CALM_PERMILLE) &&
-                       fresh->available <= thrash_line_of(v);
+                       fresh->available <= v->thrash_line_bytes;
         return level_holds(set, v, fresh, v->level, true);
 }
 

@@ -41,6 +41,11 @@ struct pressure_state {
                 struct swap_io swap;
                 uint32_t wait_permille;
         } io;
+        struct pressure_return { /* where the window for what comes back from swap began, and whether that was all */
+                int64_t when_ns;
+                uint64_t swapped_in, scanned, refault; /* pages */
+                bool only;
+        } back;
         int64_t memory_bucket_ns; /* what would be in the bucket without waiting for swap */
         int64_t quiet_until_ns;   /* bucket off (resume from suspend, the second after a release) */
         bool bucket_warned;       /* it was half full and has not yet drained to a quarter */
@@ -69,13 +74,14 @@ struct pressure_verdict {
         enum pressure_cause cause;
         uint64_t kill_line_bytes, term_line_bytes, warn_line_bytes; /* of this moment */
         uint64_t plain_line_bytes;                                  /* KillLine=, were nothing falling */
-        uint64_t thrash_line_bytes; /* stall counts as the machine's own at or below it */
+        uint64_t thrash_line_bytes; /* stall (of the kind that fills the bucket) is the machine's own at or below it */
+        uint64_t swap_wait_line_bytes; /* waiting for swap counts at or below it */
         uint64_t
                 need_bytes; /* shortage: what must come back to stand above the term line (at least 1 at LEVEL_TERM and above) */
         uint64_t fall_bytes_per_s;
         bool falling;            /* less is left than at the reading before, be it by a page */
         uint32_t stall_permille; /* of the last window */
-        bool waits_for_swap; /* what fills the bucket is waiting for swap partitions, not what the kernel calls stall */
+        bool waits_for_swap; /* what fills the bucket is waiting for swap, whether or not the kernel calls it stall */
         uint32_t bucket_permille; /* 1000 = full */
         int64_t exhausted_in_ns; /* what counts at LEVEL_KILL (and usable swap) at the peak fall rate; INT64_MAX: not falling */
         int64_t ram_exhausted_in_ns; /* the same without swap: from then on whoever allocates has to reclaim first */

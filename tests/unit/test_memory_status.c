@@ -161,6 +161,7 @@ START_TEST(vmstat) {
                                    "allocstall_movable 300\n"
                                    "workingset_refault_anon 40\n"
                                    "workingset_refault_file 60\n"
+                                   "pswpin 31\n"
                                    "pgpgin 7000\n"
                                    "pgpgout 900\n"
                                    "oom_kill 4\n"
@@ -170,6 +171,8 @@ START_TEST(vmstat) {
         ck_assert_int_eq(memory_status_parse_vmstat(text, strlen(text), &s), 0);
         ck_assert_uint_eq(s.allocstall, 321);
         ck_assert_uint_eq(s.pgscan_direct, 900);
+        ck_assert_uint_eq(s.pgscan, 901);
+        ck_assert_uint_eq(s.swapped_in, 31);
         ck_assert_uint_eq(s.pgsteal_direct, 300);
         ck_assert_uint_eq(s.pgsteal, 1000);
         ck_assert_uint_eq(s.refault, 100);
