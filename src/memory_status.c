@@ -123,8 +123,8 @@ int memory_status_parse_meminfo(const char *buf, size_t len, struct memory_statu
 int memory_status_parse_vmstat(const char *buf, size_t len, struct memory_counters *ret) {
         struct view rest = {buf, len}, line, key;
         struct memory_counters v = {0};
-        bool any = false;
-        uint64_t n;
+        bool any = false, by_lru = false;
+        uint64_t n, scanned = 0;
 
         while (view_line(&rest, &line)) {
                 if (!view_word(&line, &key) || !view_u64(&line, &n))
@@ -132,16 +132,15 @@ int memory_status_parse_vmstat(const char *buf, size_t len, struct memory_counte
                 any = true;
                 if (view_starts(key, "allocstall"))
                         v.allocstall += n;
-                else if (view_equals(key, "pgscan_direct")) /* not pgscan_direct_throttle */
-                        v.pgscan_direct = n;
-                else if (view_equals(key, "pgsteal_direct"))
-                        v.pgsteal_direct = n;
-                else if (view_equals(key, "pgsteal_kswapd"))
-                        v.pgsteal = n;
-                else if (view_equals(key, "pgscan_kswapd"))
-                        v.pgscan = n;
-                else if (view_equals(key, "pswpin"))
-                        v.swapped_in = n;
+                else if (view_equals(key, "pgscan_direct") || view_equals(key, "pgscan_kswapd"))
+                        scanned += n; /* not pgscan_direct_throttle */
+                else if (view_equals(key, "pgscan_anon")) {
+                        by_lru = true;
+                        v.scanned_anon = n;
+                } else if (view_equals(key, "pgsteal_direct") || view_equals(key, "pgsteal_kswapd"))
+                        v.pgsteal += n;
+                else if (view_equals(key, "pswpin") || view_equals(key, "zswpin"))
+                        v.swapped_in += n;
                 else if (view_starts(key, "workingset_refault")) /* split in two since 5.9 */
                         v.refault += n;
                 else if (view_equals(key, "oom_kill"))
@@ -153,8 +152,8 @@ int memory_status_parse_vmstat(const char *buf, size_t len, struct memory_counte
         }
         if (!any)
                 return -EBADMSG;
-        v.pgsteal += v.pgsteal_direct;
-        v.pgscan += v.pgscan_direct;
+        if (!by_lru)
+                v.scanned_anon = scanned;
         *ret = v;
         return 0;
 }

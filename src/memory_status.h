@@ -7,10 +7,12 @@
 
 /* vmstat's counters since boot; judge differences only. */
 struct memory_counters {
-        uint64_t allocstall; /* Σ allocstall_*: direct reclaim of the machine, not of memcgs */
-        uint64_t pgscan_direct, pgsteal_direct;
-        uint64_t pgscan, pgsteal;           /* direct + kswapd */
-        uint64_t swapped_in;                /* pages, wherever swap is (pswpin) */
+        /* Σ allocstall_*: direct reclaim of the machine, not of memcgs. pgscan_* and pgsteal_* count theirs as well: by LRU
+         * since 5.8, all since 7.1, when they became node statistics. */
+        uint64_t allocstall;
+        uint64_t pgsteal;                   /* direct + kswapd */
+        uint64_t scanned_anon;              /* pgscan_anon; before 5.8 direct + kswapd, of files as well */
+        uint64_t swapped_in;                /* pages, wherever swap is: pswpin + zswpin */
         uint64_t refault;                   /* workingset_refault_{anon,file} */
         uint64_t oom_kill;                  /* counts memcg kills too */
         uint64_t block_read, block_written; /* bytes, swap's among them */

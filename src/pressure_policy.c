@@ -36,18 +36,20 @@
 #define RELEASE_QUIET_NS NS_PER_SEC       /* what was swapped out comes back: stall without a shortage */
 
 #define MARK_NS (5 * NS_PER_SEC) /* two marks: the last 5…10 s */
-#define DIRECT_MIN_PERMILLE 1    /* of the base in pages: a huge page's compaction scans some too */
-#define ALLOCSTALL_PAGES 32      /* SWAP_CLUSTER_MAX: the least that one stall reclaims */
-#define PAGE_BYTES 4096          /* the order of magnitude is enough here */
+#define DIRECT_MIN_PERMILLE 1    /* of the base in pages: a huge page's compaction looks for some too */
+#define DIRECT_MIN_BYTES (16 * MIB)
+#define ALLOCSTALL_PAGES 32 /* SWAP_CLUSTER_MAX: the least that one stall reclaims */
+#define PAGE_BYTES 4096     /* the order of magnitude is enough here */
 
 #define LASTING_NS (250 * NS_PER_MS) /* longer than it takes programs to start */
 #define ALMOST_GONE_PART 4           /* of the plain line: whatever the CPUs hold */
 
-#define SWAP_WAIT_LINES 2     /* waiting for swap counts at or below so many plain lines, */
-#define SWAP_WAIT_PERMILLE 50 /* or so much of the base, if that is less */
+#define SWAP_WAIT_LINES 2          /* waiting for swap counts at or below so many plain lines, */
+#define SWAP_WAIT_PERMILLE 50      /* or so much of the base, if that is less, */
+#define SWAP_WAIT_BYTES (48 * MIB) /* but this if the base is small */
 #define SWAP_WINDOW_NS (500 * NS_PER_MS)
 #define RETURN_WINDOW_NS (2 * NS_PER_SEC) /* kswapd takes pages in batches */
-#define RETURN_MIN_PAGES 32               /* in a window: less is not what stalls */
+#define RETURN_MIN_PAGES 4                /* in a window: a disk that others keep busy */
 
 #define BUCKET_WARN_PERMILLE 500
 #define BUCKET_CALM_PERMILLE 250
@@ -267,13 +269,11 @@ static void judge_swap_wait(struct pressure_state *st, const struct pressure_sam
         const struct memory_status *m = s->memory;
         int64_t elapsed;
 
-        if (gap)
-                st->io.when_ns = 0;
         if (!s->psi || !m->swap_io.known)
                 return;
         elapsed = s->psi->when_ns - st->io.when_ns;
         /* swapoff reads all of it, and waits alone. */
-        if (st->io.when_ns == 0 || elapsed > TICK_MAX_NS + LATE_NS || m->swap_total != st->io.swap_total)
+        if (st->io.when_ns == 0 || gap || elapsed > TICK_MAX_NS + LATE_NS || m->swap_total != st->io.swap_total)
                 st->io.wait_permille = 0;
         else if (elapsed < SWAP_WINDOW_NS)
                 return;
@@ -287,9 +287,9 @@ static void judge_swap_wait(struct pressure_state *st, const struct pressure_sam
         st->io.swap = m->swap_io;
 }
 
-/* Whether pages come back from swap and nobody looks for a page to take for them: somebody who was swapped out is wanted
- * again. With MGLRU all that is stall for memory (7.2: 93 % of the time for as long as it takes), and yet nothing is short.
- * Where files come back above all, the marks of reclaims_in_vain() tell. */
+/* Whether pages come back from swap and no other's have to go there: somebody who was swapped out is wanted again. With
+ * MGLRU all that is stall for memory (7.2: 93 % of the time for as long as it takes), and yet nothing is short. Files that
+ * nobody reads any more may go for them; if it is files that come back above all, it is another matter. */
 static void judge_return(struct pressure_state *st, const struct memory_status *m) {
         const struct memory_counters *now = &m->counters;
         struct pressure_return *b = &st->back;
@@ -297,17 +297,17 @@ static void judge_return(struct pressure_state *st, const struct memory_status *
 
         if (m->when_ns - b->when_ns < RETURN_WINDOW_NS)
                 return;
-        b->only = in >= RETURN_MIN_PAGES && sub_floor(now->pgscan, b->scanned) <= in / 4 &&
+        b->only = b->when_ns > 0 && in >= RETURN_MIN_PAGES && sub_floor(now->scanned_anon, b->scanned_anon) <= in / 4 &&
                   sub_floor(now->refault, b->refault) <= 2 * in;
         b->when_ns = m->when_ns;
         b->swapped_in = now->swapped_in;
-        b->scanned = now->pgscan;
+        b->scanned_anon = now->scanned_anon;
         b->refault = now->refault;
 }
 
 /* Only far down: who has memory left may read back what was swapped out meanwhile. */
-static uint64_t swap_wait_line(const struct pressure_settings *set, const struct pressure_verdict *v, uint64_t base) {
-        uint64_t most = MAX_OF(permille_of(base, SWAP_WAIT_PERMILLE), set->kill_line_min_bytes);
+static uint64_t swap_wait_line(const struct pressure_verdict *v, uint64_t base) {
+        uint64_t most = MAX_OF(permille_of(base, SWAP_WAIT_PERMILLE), SWAP_WAIT_BYTES);
 
         return MIN_OF(MIN_OF(SWAP_WAIT_LINES * v->plain_line_bytes, most), v->thrash_line_bytes);
 }
@@ -342,9 +342,10 @@ static void pour_bucket(struct pressure_state *st, const struct pressure_setting
                                          st->back.only ? memory_us : 0);
                 memory_permille = (uint32_t)scale(memory_us, 1000 * NS_PER_US, (uint64_t)elapsed);
                 swap_permille = (uint32_t)scale(swap_us, 1000 * NS_PER_US, (uint64_t)elapsed);
-                if (st->back.only)
-                        memory_us = 0;
+                /* What is in the bucket stays there: kswapd takes many pages at once and then none for a while, in a
+                 * thrash as well. */
                 by_memory = excess(set, memory_us, elapsed);
+                by_memory = st->back.only ? MIN_OF(by_memory, 0) : by_memory;
                 by_swap = excess(set, swap_us, elapsed);
                 by_swap = by_swap > 0 ? by_swap / 2 : by_swap;
                 v->waits_for_swap = by_swap > by_memory;
@@ -357,7 +358,7 @@ static void pour_bucket(struct pressure_state *st, const struct pressure_setting
                 st->bucket_ns = st->memory_bucket_ns = 0;
         if (st->bucket_ns == set->stall_full_ns) /* whose fault it is that it is full */
                 v->waits_for_swap = st->memory_bucket_ns < set->stall_full_ns;
-        if (v->waits_for_swap)
+        if (v->waits_for_swap || st->back.only)
                 v->thrash_line_bytes = v->swap_wait_line_bytes;
         v->stall_permille = v->waits_for_swap ? swap_permille : memory_permille;
         st->last_own_stall_ns = s->own_stall_ns;
@@ -368,13 +369,13 @@ static void pour_bucket(struct pressure_state *st, const struct pressure_setting
         v->bucket_permille = (uint32_t)scale((uint64_t)st->bucket_ns, 1000, (uint64_t)MAX_OF(set->stall_full_ns, 1));
 }
 
-/* Whether the machine itself (not a cgroup) scanned for memory of late and got back what it
+/* Whether the machine itself (not a cgroup) looked for memory of late and got back what it
  * needed again at once. Zeros everywhere are a vmstat that could not be read: no news. */
 static bool reclaims_in_vain(struct pressure_state *st, const struct memory_status *m) {
         struct pressure_mark now = {
                 .set = true,
                 .when_ns = m->when_ns,
-                .direct_pages = m->counters.pgscan_direct + m->counters.allocstall * ALLOCSTALL_PAGES,
+                .direct_pages = m->counters.allocstall * ALLOCSTALL_PAGES,
                 .stolen_pages = m->counters.pgsteal,
                 .refault_pages = m->counters.refault,
         };
@@ -388,7 +389,7 @@ static bool reclaims_in_vain(struct pressure_state *st, const struct memory_stat
         }
         since = st->mark[0].set ? st->mark[0] : st->mark[1];
         if (sub_floor(now.direct_pages, since.direct_pages) <
-            MAX_OF(permille_of(m->base, DIRECT_MIN_PERMILLE) / PAGE_BYTES, UINT64_C(1)))
+            MAX_OF(MIN_OF(permille_of(m->base, DIRECT_MIN_PERMILLE), DIRECT_MIN_BYTES) / PAGE_BYTES, UINT64_C(1)))
                 return false;
         return sub_floor(now.refault_pages, since.refault_pages) >= sub_floor(now.stolen_pages, since.stolen_pages) / 2;
 }
@@ -463,7 +464,7 @@ void pressure_policy_judge(struct pressure_state *st, const struct pressure_sett
         judge_fall(st, sample, gap);
         set_lines(set, m, st->fall_bytes_per_s, &v);
         v.thrash_line_bytes = thrash_line(set, m, reclaims_in_vain(st, m), v.kill_line_bytes);
-        v.swap_wait_line_bytes = swap_wait_line(set, &v, m->base);
+        v.swap_wait_line_bytes = swap_wait_line(&v, m->base);
         judge_swap_wait(st, sample, gap);
         judge_return(st, m);
         pour_bucket(st, set, sample, gap, &v);

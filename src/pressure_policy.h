@@ -43,7 +43,7 @@ struct pressure_state {
         } io;
         struct pressure_return { /* where the window for what comes back from swap began, and whether that was all */
                 int64_t when_ns;
-                uint64_t swapped_in, scanned, refault; /* pages */
+                uint64_t swapped_in, scanned_anon, refault; /* pages */
                 bool only;
         } back;
         int64_t memory_bucket_ns; /* what would be in the bucket without waiting for swap */

@@ -162,6 +162,7 @@ START_TEST(vmstat) {
                                    "workingset_refault_anon 40\n"
                                    "workingset_refault_file 60\n"
                                    "pswpin 31\n"
+                                   "zswpin 2\n"
                                    "pgpgin 7000\n"
                                    "pgpgout 900\n"
                                    "oom_kill 4\n"
@@ -170,15 +171,16 @@ START_TEST(vmstat) {
 
         ck_assert_int_eq(memory_status_parse_vmstat(text, strlen(text), &s), 0);
         ck_assert_uint_eq(s.allocstall, 321);
-        ck_assert_uint_eq(s.pgscan_direct, 900);
-        ck_assert_uint_eq(s.pgscan, 901);
-        ck_assert_uint_eq(s.swapped_in, 31);
-        ck_assert_uint_eq(s.pgsteal_direct, 300);
+        ck_assert_uint_eq(s.scanned_anon, 901);
+        ck_assert_uint_eq(s.swapped_in, 33);
         ck_assert_uint_eq(s.pgsteal, 1000);
         ck_assert_uint_eq(s.refault, 100);
         ck_assert_uint_eq(s.block_read, 7000 * KIB);
         ck_assert_uint_eq(s.block_written, 900 * KIB);
         ck_assert_uint_eq(s.oom_kill, 4);
+        ck_assert_int_eq(memory_status_parse_vmstat("pgscan_anon 0\npgscan_direct 7\n", 30, &s), 0);
+        ck_assert_uint_eq(s.scanned_anon, 0);
+        ck_assert_int_eq(memory_status_parse_vmstat(text, strlen(text), &s), 0);
         ck_assert_int_eq(memory_status_parse_vmstat("", 0, &s), -EBADMSG);
         ck_assert_int_eq(memory_status_parse_vmstat("oom_kill\n", 9, &s), -EBADMSG);
         ck_assert_uint_eq(s.oom_kill, 4);
