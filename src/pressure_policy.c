@@ -98,17 +98,26 @@ static uint64_t peak_decayed(uint64_t peak, int64_t elapsed_ns) {
 }
 
 /* What is left to be used up. Swap counts with it: once memory is at its floor, a leak shows in
- * SwapFree alone, and what is merely swapped out is no leak. */
+ * SwapFree alone, and what is merely swapped out is no leak. Nor is what a CPU takes into its list:
+ * several that do at the same time would look like a steep fall. */
 static uint64_t fallen_since(const struct pressure_past *p, const struct memory_status *m) {
-        bool with_swap = m->swap_total == p->swap_total; /* swapoff is no leak */
+        uint64_t before = p->available, now = m->available;
 
-        return sub_floor(p->available + (with_swap ? p->swap_free : 0), m->available + (with_swap ? m->swap_free : 0));
+        if (m->swap_total == p->swap_total) { /* swapoff is no leak */
+                before += p->swap_free;
+                now += m->swap_free;
+        }
+        if (p->pcp_free > 0 && m->pcp_free > 0) { /* both are known */
+                before += p->pcp_free;
+                now += m->pcp_free;
+        }
+        return sub_floor(before, now);
 }
 
 static void remember(struct pressure_state *st, const struct memory_status *m) {
         st->n_past = MIN_OF(st->n_past + 1, ELEMENTS(st->past));
         memmove(st->past + 1, st->past, (st->n_past - 1) * sizeof(st->past[0]));
-        st->past[0] = (struct pressure_past){m->when_ns, m->available, m->swap_free, m->swap_total};
+        st->past[0] = (struct pressure_past){m->when_ns, m->available, m->swap_free, m->swap_total, m->pcp_free};
 }
 
 /* The least speed that explains what is seen. MemAvailable goes in steps of what a CPU takes into

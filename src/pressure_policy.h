@@ -24,7 +24,7 @@ struct pressure_state {
         bool primed;
         struct pressure_past { /* readings of the last 200 ms and one before, at least 10 ms apart, the newest first */
                 int64_t when_ns;
-                uint64_t available, swap_free, swap_total;
+                uint64_t available, swap_free, swap_total, pcp_free; /* the last: 0 where not known */
         } past[20];
         size_t n_past;
         bool falling;
@@ -32,9 +32,10 @@ struct pressure_state {
         int64_t last_own_stall_ns;
         bool psi_known;
         int64_t last_boottime_ns, last_tick_ns;
-        uint64_t fall_peak_bytes_per_s; /* steepest fall of available + SwapFree seen lately, halves every second */
-        uint64_t fall_bytes_per_s;      /* what certainly falls now, 0 when nothing does */
-        int64_t bucket_ns;              /* stall in the bucket */
+        uint64_t
+                fall_peak_bytes_per_s; /* steepest fall of what is left (available, SwapFree, CPUs' lists) seen lately, halves every second */
+        uint64_t fall_bytes_per_s; /* what certainly falls now, 0 when nothing does */
+        int64_t bucket_ns;         /* stall in the bucket */
         struct pressure_io { /* where the window for swap's I/O began, and how much of the last one was waited for it */
                 int64_t when_ns; /* 0: none has begun */
                 uint64_t full_us, block_read, block_written, swap_total;

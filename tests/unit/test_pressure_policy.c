@@ -427,6 +427,29 @@ START_TEST(steps_of_a_cpus_list_make_no_steep_fall) {
 }
 END_TEST
 
+/* Each CPU fills its list now and then; two of them within a tenth of a second look like 80 MiB/s. */
+START_TEST(lists_of_several_cpus_filling_up_are_no_fall) {
+        struct world w = world_new(GIB);
+
+        w.m.pcp_free = 30 * MIB;
+        (void)level_at(&w, 120 * MIB);
+        for (int i = 1; i <= 40; i++) { /* 16 MiB/s from the lists of four CPUs, all filled at once */
+                w.m.pcp_free -= 164 * KIB;
+                if (i % 20 == 0) {
+                        w.m.available -= 32 * MIB;
+                        w.m.pcp_free += 32 * MIB;
+                }
+                pass(&w, 10, 0);
+                ck_assert_uint_eq(w.v.fall_bytes_per_s, 0);
+                ck_assert(w.v.falling);
+        }
+        ck_assert_int_gt(w.v.exhausted_in_ns, NS_PER_SEC);
+        w.m.pcp_free = 0; /* not known for once: what was on them is not gone */
+        pass(&w, 10, 0);
+        ck_assert_uint_eq(w.v.fall_bytes_per_s, 0);
+}
+END_TEST
+
 START_TEST(a_steep_fall_is_known_within_three_looks) {
         struct world w = world_new(16 * GIB);
 
@@ -1598,6 +1621,7 @@ static Suite *pressure_policy_suite(void) {
                 the_peak_halves_every_second,
                 two_wakeups_in_a_row_make_no_rate,
                 steps_of_a_cpus_list_make_no_steep_fall,
+                lists_of_several_cpus_filling_up_are_no_fall,
                 a_steep_fall_is_known_within_three_looks,
                 a_wakeup_in_between_does_not_forget_the_fall,
                 a_fall_that_has_ended_is_none,
