@@ -55,7 +55,11 @@ static struct notify_answer ask(struct daemon *d, enum notify_stage stage, bool 
                 .n_listeners = d->silent_rounds < SILENT_ROUNDS ? d->notify.listeners(d->notify.self, stage) : 0,
         };
 
-        return notify_rounds_ask(&d->rounds, &d->asker, &d->config.notify, &need, now_ns);
+        struct notify_answer a = notify_rounds_ask(&d->rounds, &d->asker, &d->config.notify, &need, now_ns);
+
+        if (stage == NOTIFY_BEFORE_KILL)
+                d->not_asked = need.n_listeners > 0 && a.reply == NOTIFY_NO ? a.why : NULL;
+        return a;
 }
 
 static void begin(struct daemon *d, const struct notify_answer *a, enum notify_stage stage, struct view cgroup) {
@@ -116,6 +120,9 @@ void daemon_notify_hear(struct daemon *d, int64_t now_ns) {
         hear_report(d, now_ns);
         for (int i = 0; i < NOTES_AT_ONCE && d->notify.take_note(d->notify.self, note, sizeof(note), &priority); i++)
                 daemon_notice(d, EVENT_NOTICE, priority, note);
+        if (d->not_asked)
+                daemon_say_not_asked(d, d->not_asked);
+        d->not_asked = NULL;
         if (!in_episode(d))
                 d->asked_at_warn = false;
         if (d->verdict.level < LEVEL_TERM)

@@ -203,6 +203,15 @@ void daemon_say_round(struct daemon *d, const struct notify_report *r, enum roun
         post(d);
 }
 
+void daemon_say_not_asked(struct daemon *d, const char *why) {
+        struct event *e = new_event(d, EVENT_NOTICE, LOG_NOTICE);
+        struct text t = text_on(e->note, sizeof(e->note));
+
+        text_str(&t, "nobody was asked for memory before the kill: ");
+        text_str(&t, why);
+        post(d);
+}
+
 void daemon_look_for_peers(struct daemon *d) {
         unsigned peers = features_peers(d->kernel), new_ones = peers & ~d->peers;
         char note[EVENT_NOTE_MAX];

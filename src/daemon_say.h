@@ -24,6 +24,8 @@ enum round_end {
         ROUND_GIVEN_UP, /* a kill came first, or somebody who dies already */
 };
 void daemon_say_round(struct daemon *d, const struct notify_report *r, enum round_end end);
+/* Why nobody was asked, while somebody could have been. */
+void daemon_say_not_asked(struct daemon *d, const char *why);
 void daemon_look_for_peers(struct daemon *d);
 /* kill_domain's callbacks. */
 bool daemon_spares(void *userdata, size_t index);

@@ -22,7 +22,7 @@ static const char *urgent(const struct notify_settings *set, const struct notify
         if (need->almost_gone)
                 return "memory is all but gone";
         if (need->exhausted_in_ns < 2 * set->kill_budget_ns)
-                return "memory would be gone before it is over";
+                return "memory would be gone before an answer is here";
         return NULL;
 }
 

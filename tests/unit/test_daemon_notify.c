@@ -297,6 +297,8 @@ START_TEST(nobody_listens_and_nothing_is_waited_for) {
         scene_work();
         ck_assert_uint_eq(leak->sigkills, 1);
         ck_assert_uint_eq(port.begun, 0);
+        scene_go_on(20 * MS);
+        ck_assert_uint_eq(scene_said(EVENT_NOTICE), 0);
 }
 END_TEST
 
@@ -311,6 +313,13 @@ START_TEST(a_fast_leak_is_not_waited_with) {
         scene_work();
         ck_assert_uint_eq(leak->sigkills, 1);
         ck_assert(scene.d.call.stage != NOTIFY_BEFORE_KILL || port.begun == 0);
+        ck_assert_uint_eq(scene_said(EVENT_NOTICE), 0); /* not in the shot's way */
+        scene_tick();
+        ck_assert_uint_eq(scene_said(EVENT_NOTICE), 1);
+        ck_assert_str_eq(scene_last(EVENT_NOTICE)->note,
+                         "nobody was asked for memory before the kill: memory would be gone before an answer is here");
+        scene_go_on(SEC);
+        ck_assert_uint_eq(scene_said(EVENT_NOTICE), 1);
 }
 END_TEST
 
