@@ -132,9 +132,13 @@ int memory_status_parse_vmstat(const char *buf, size_t len, struct memory_counte
                 any = true;
                 if (view_starts(key, "allocstall"))
                         v.allocstall += n;
-                else if (view_equals(key, "pgscan_direct") || view_equals(key, "pgscan_kswapd"))
-                        scanned += n; /* not pgscan_direct_throttle */
-                else if (view_equals(key, "pgscan_anon")) {
+                else if (view_equals(key, "pgscan_direct")) /* not pgscan_direct_throttle */
+                        scanned += n;
+                else if (view_equals(key, "pgscan_kswapd")) {
+                        scanned += n;
+                        v.own_reclaim = n;
+                        v.own_reclaim_known = true;
+                } else if (view_equals(key, "pgscan_anon")) {
                         by_lru = true;
                         v.scanned_anon = n;
                 } else if (view_equals(key, "pgsteal_direct") || view_equals(key, "pgsteal_kswapd"))
@@ -152,6 +156,7 @@ int memory_status_parse_vmstat(const char *buf, size_t len, struct memory_counte
         }
         if (!any)
                 return -EBADMSG;
+        v.own_reclaim += v.allocstall;
         if (!by_lru)
                 v.scanned_anon = scanned;
         *ret = v;

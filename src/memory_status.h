@@ -10,6 +10,9 @@ struct memory_counters {
         /* Σ allocstall_*: direct reclaim of the machine, not of memcgs. pgscan_* and pgsteal_* count theirs as well: by LRU
          * since 5.8, all since 7.1, when they became node statistics. */
         uint64_t allocstall;
+        /* allocstall + pgscan_kswapd: moves only while the machine itself reclaims, whatever memcgs do. */
+        uint64_t own_reclaim;
+        bool own_reclaim_known;             /* pgscan_kswapd was there */
         uint64_t pgsteal;                   /* direct + kswapd */
         uint64_t scanned_anon;              /* pgscan_anon; before 5.8 direct + kswapd, of files as well */
         uint64_t swapped_in;                /* pages, wherever swap is: pswpin + zswpin */

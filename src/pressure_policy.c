@@ -98,8 +98,9 @@ static uint64_t peak_decayed(uint64_t peak, int64_t elapsed_ns) {
 }
 
 /* What is left to be used up. Swap counts with it: once memory is at its floor, a leak shows in
- * SwapFree alone, and what is merely swapped out is no leak. Nor is what a CPU takes into its list:
- * several that do at the same time would look like a steep fall. */
+ * SwapFree alone, and what is merely swapped out is no leak. Nor is what a CPU takes into its list,
+ * or gives back between the reading of available and that of the lists: each makes a steep fall in
+ * one account that the other does not have. */
 static uint64_t fallen_since(const struct pressure_past *p, const struct memory_status *m) {
         uint64_t before = p->available, now = m->available;
 
@@ -107,11 +108,9 @@ static uint64_t fallen_since(const struct pressure_past *p, const struct memory_
                 before += p->swap_free;
                 now += m->swap_free;
         }
-        if (p->pcp_free > 0 && m->pcp_free > 0) { /* both are known */
-                before += p->pcp_free;
-                now += m->pcp_free;
-        }
-        return sub_floor(before, now);
+        if (p->pcp_free == 0 || m->pcp_free == 0) /* not known */
+                return sub_floor(before, now);
+        return MIN_OF(sub_floor(before, now), sub_floor(before + p->pcp_free, now + m->pcp_free));
 }
 
 static void remember(struct pressure_state *st, const struct memory_status *m) {
@@ -351,9 +350,9 @@ static void pour_bucket(struct pressure_state *st, const struct pressure_setting
                                          st->back.only ? memory_us : 0);
                 memory_permille = (uint32_t)scale(memory_us, 1000 * NS_PER_US, (uint64_t)elapsed);
                 swap_permille = (uint32_t)scale(swap_us, 1000 * NS_PER_US, (uint64_t)elapsed);
-                /* What is in the bucket stays there: kswapd takes many pages at once and then none for a while, in a
-                 * thrash as well. */
-                by_memory = excess(set, memory_us, elapsed);
+                /* What is in the bucket stays there during a return: kswapd takes many pages at once and then none for a
+                 * while, in a thrash as well. */
+                by_memory = excess(set, s->memory->available <= v->thrash_line_bytes ? memory_us : 0, elapsed);
                 by_memory = st->back.only ? MIN_OF(by_memory, 0) : by_memory;
                 by_swap = excess(set, swap_us, elapsed);
                 by_swap = by_swap > 0 ? by_swap / 2 : by_swap;
@@ -378,29 +377,41 @@ static void pour_bucket(struct pressure_state *st, const struct pressure_setting
         v->bucket_permille = (uint32_t)scale((uint64_t)st->bucket_ns, 1000, (uint64_t)MAX_OF(set->stall_full_ns, 1));
 }
 
-/* Whether the machine itself (not a cgroup) looked for memory of late and got back what it
- * needed again at once. Zeros everywhere are a vmstat that could not be read: no news. */
-static bool reclaims_in_vain(struct pressure_state *st, const struct memory_status *m) {
+/* What the machine itself (not a cgroup) did about memory of late. */
+struct reclaim {
+        bool none;    /* it looked for none: whatever stalls is a cgroup's, or comes back from swap */
+        bool in_vain; /* it looked for some, and what it got was needed again at once */
+};
+
+/* Zeros everywhere are a vmstat that could not be read: no news. */
+static struct reclaim judge_reclaim(struct pressure_state *st, const struct memory_status *m) {
+        const struct memory_counters *c = &m->counters;
         struct pressure_mark now = {
                 .set = true,
                 .when_ns = m->when_ns,
-                .direct_pages = m->counters.allocstall * ALLOCSTALL_PAGES,
-                .stolen_pages = m->counters.pgsteal,
-                .refault_pages = m->counters.refault,
+                .own_reclaim = c->own_reclaim,
+                .direct_pages = c->allocstall * ALLOCSTALL_PAGES,
+                .stolen_pages = c->pgsteal,
+                .refault_pages = c->refault,
         };
         struct pressure_mark since;
+        uint64_t least, refaulted;
 
-        if (now.direct_pages == 0 && now.stolen_pages == 0 && now.refault_pages == 0)
-                return false;
+        if (now.own_reclaim == 0 && now.direct_pages == 0 && now.stolen_pages == 0 && now.refault_pages == 0)
+                return (struct reclaim){.none = c->own_reclaim_known};
         if (!st->mark[1].set || now.when_ns - st->mark[1].when_ns >= MARK_NS) {
                 st->mark[0] = st->mark[1];
                 st->mark[1] = now;
         }
         since = st->mark[0].set ? st->mark[0] : st->mark[1];
-        if (sub_floor(now.direct_pages, since.direct_pages) <
-            MAX_OF(MIN_OF(permille_of(m->base, DIRECT_MIN_PERMILLE), DIRECT_MIN_BYTES) / PAGE_BYTES, UINT64_C(1)))
-                return false;
-        return sub_floor(now.refault_pages, since.refault_pages) >= sub_floor(now.stolen_pages, since.stolen_pages) / 2;
+        least = MIN_OF(permille_of(m->base, DIRECT_MIN_PERMILLE), DIRECT_MIN_BYTES) / PAGE_BYTES;
+        least = MAX_OF(least, UINT64_C(1));
+        refaulted = sub_floor(now.refault_pages, since.refault_pages);
+        return (struct reclaim){
+                .none = c->own_reclaim_known && now.own_reclaim == since.own_reclaim,
+                .in_vain = sub_floor(now.direct_pages, since.direct_pages) >= least && refaulted >= least &&
+                           refaulted >= sub_floor(now.stolen_pages, since.stolen_pages) / 2,
+        };
 }
 
 /* Up to where stall is the machine's own affair: 10 % of it; and where it reclaims in vain,
@@ -438,8 +449,8 @@ static int64_t next_tick(const struct pressure_state *st, const struct pressure_
 }
 
 static void set_level(struct pressure_state *st, const struct pressure_settings *set, const struct pressure_sample *s,
-                      struct pressure_verdict *v) {
-        bool short_of_memory = s->memory->available <= v->thrash_line_bytes;
+                      bool no_reclaim, struct pressure_verdict *v) {
+        bool short_of_memory = s->memory->available <= v->thrash_line_bytes && !no_reclaim;
 
         st->level = level_by_memory(set, v, s->memory, st->level);
         v->level = st->level;
@@ -466,19 +477,21 @@ void pressure_policy_judge(struct pressure_state *st, const struct pressure_sett
                            const struct pressure_sample *sample, struct pressure_verdict *ret) {
         const struct memory_status *m = sample->memory;
         struct pressure_verdict v = {0};
+        struct reclaim reclaim;
         bool gap;
 
         judge_clock(st, sample, &v);
         gap = v.resumed || v.late;
         judge_fall(st, sample, gap);
         set_lines(set, m, st->fall_bytes_per_s, &v);
-        v.thrash_line_bytes = thrash_line(set, m, reclaims_in_vain(st, m), v.kill_line_bytes);
+        reclaim = judge_reclaim(st, m);
+        v.thrash_line_bytes = thrash_line(set, m, reclaim.in_vain, v.kill_line_bytes);
         v.swap_wait_line_bytes = swap_wait_line(&v, m->base);
         judge_swap_wait(st, sample, gap);
         judge_return(st, m);
         pour_bucket(st, set, sample, gap, &v);
         judge_lasting(st, set, sample, gap, &v);
-        set_level(st, set, sample, &v);
+        set_level(st, set, sample, reclaim.none, &v);
 
         v.fall_bytes_per_s = st->fall_bytes_per_s;
         v.falling = st->falling;

@@ -809,6 +809,7 @@ static void thrash_for(int64_t ns) {
         for (; ns > 0; ns -= 100 * MS) {
                 sk.psi_full_us += 100000;
                 sk.psi_some_us += 100000;
+                sk.kswapd_pages += 100;
                 scene_go_on(100 * MS);
         }
 }

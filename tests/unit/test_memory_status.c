@@ -171,6 +171,8 @@ START_TEST(vmstat) {
 
         ck_assert_int_eq(memory_status_parse_vmstat(text, strlen(text), &s), 0);
         ck_assert_uint_eq(s.allocstall, 321);
+        ck_assert_uint_eq(s.own_reclaim, 322);
+        ck_assert(s.own_reclaim_known);
         ck_assert_uint_eq(s.scanned_anon, 901);
         ck_assert_uint_eq(s.swapped_in, 33);
         ck_assert_uint_eq(s.pgsteal, 1000);
@@ -179,6 +181,7 @@ START_TEST(vmstat) {
         ck_assert_uint_eq(s.block_written, 900 * KIB);
         ck_assert_uint_eq(s.oom_kill, 4);
         ck_assert_int_eq(memory_status_parse_vmstat("pgscan_anon 0\npgscan_direct 7\n", 30, &s), 0);
+        ck_assert(!s.own_reclaim_known);
         ck_assert_uint_eq(s.scanned_anon, 0);
         ck_assert_int_eq(memory_status_parse_vmstat(text, strlen(text), &s), 0);
         ck_assert_int_eq(memory_status_parse_vmstat("", 0, &s), -EBADMSG);
