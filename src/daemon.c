@@ -296,6 +296,7 @@ static void shoot(struct daemon *d, const struct candidate *c, bool override, in
         if (!s)
                 return;
         daemon_say_disagreement(d, c);
+        d->not_asked = override ? NULL : d->refused;
         daemon_notify_leave(d, now_ns); /* nobody reads a file of whoever is shot */
         if (term)
                 kill_session_terminate(&d->domain, s, now_ns);

@@ -64,7 +64,8 @@ struct daemon {
         unsigned silent_rounds; /* in a row, without a report in time */
         struct notify_call call;
         bool call_out;           /* the thread may still be at it */
-        const char *not_asked;   /* why, while somebody could be; to be said after the shot */
+        const char *refused;     /* why nobody is asked before this kill, while somebody could be */
+        const char *not_asked;   /* the same, to be said after the shot */
         bool round_given_up;     /* to be said after the shot */
         int64_t relief_until_ns; /* enough has come back; so long the thrashing may take to end */
 

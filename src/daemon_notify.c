@@ -55,10 +55,11 @@ static struct notify_answer ask(struct daemon *d, enum notify_stage stage, bool 
                 .n_listeners = d->silent_rounds < SILENT_ROUNDS ? d->notify.listeners(d->notify.self, stage) : 0,
         };
 
+        bool was_asked = d->asker.since_ns != 0 &&
+                         now_ns - d->asker.since_ns < d->config.notify.kill_budget_ns + NOTIFY_REMEMBERED_NS;
         struct notify_answer a = notify_rounds_ask(&d->rounds, &d->asker, &d->config.notify, &need, now_ns);
 
-        if (stage == NOTIFY_BEFORE_KILL)
-                d->not_asked = need.n_listeners > 0 && a.reply == NOTIFY_NO ? a.why : NULL;
+        d->refused = a.reply == NOTIFY_NO && need.n_listeners > 0 && !was_asked ? a.why : NULL;
         return a;
 }
 
@@ -158,6 +159,7 @@ bool daemon_notify_asks(struct daemon *d, const struct candidate *c, bool fresh,
         const struct process *leader = &d->table.process[d->groups.group[c->group].leader];
         struct notify_answer a;
 
+        d->refused = NULL;
         if (!d->notify.self || d->options.force)
                 return false;
         a = ask(d, NOTIFY_BEFORE_KILL, fresh, now_ns);

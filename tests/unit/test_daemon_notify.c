@@ -190,6 +190,7 @@ START_TEST(nobody_answers_and_the_kill_comes_after_the_budget) {
         ck_assert_uint_eq(port.kills_at_end, 0);
         ck_assert_uint_eq(scene_said(EVENT_ASKED), 1);
         ck_assert_str_eq(scene_last(EVENT_ASKED)->note, "asked for memory before a kill: no result in time");
+        ck_assert_uint_eq(scene_noticed("nobody was asked"), 0);
 }
 END_TEST
 
@@ -286,6 +287,7 @@ START_TEST(when_thrashing_what_came_back_has_the_budget_to_tell) {
         ck_assert_uint_eq(leak->sigkills, it_goes_on);
         if (it_goes_on)
                 ck_assert_int_le(scene.signal_ns - port.begun_ns, 230 * MS);
+        ck_assert_uint_eq(scene_noticed("nobody was asked"), 0);
 }
 END_TEST
 
@@ -337,6 +339,26 @@ START_TEST(a_leak_that_becomes_fast_ends_the_wait) {
         answer(GIB);
         scene_go_on(20 * MS);
         ck_assert_uint_eq(second->sigkills, 0);
+        ck_assert_uint_eq(scene_noticed("nobody was asked"), 0);
+}
+
+static void memory_comes_back(pid_t pid) {
+        if (scene.d.verdict.level == LEVEL_KILL)
+                sk.available_bytes = CALM_BYTES;
+}
+
+START_TEST(without_a_kill_it_is_not_told_that_nobody_was_asked) {
+        start("");
+        sk.available_bytes = WARN_BYTES + 100 * MIB;
+        scene_tick();
+        scripted_run(&sk, 100 * MS);
+        sk.available_bytes = KILL_BYTES; /* 4 GiB/s, and back before the shot */
+        scene.on_held_read = memory_comes_back;
+        scene_tick();
+        ck_assert_uint_eq(scene.d.domain.sessions_started, 1);
+        scene_go_on(SEC);
+        ck_assert_uint_eq(killed(), 0);
+        ck_assert_uint_eq(scene_noticed("nobody was asked"), 0);
 }
 END_TEST
 
@@ -638,6 +660,7 @@ int main(void) {
         CASE(nobody_listens_and_nothing_is_waited_for);
         CASE(a_fast_leak_is_not_waited_with);
         CASE(a_leak_that_becomes_fast_ends_the_wait);
+        CASE(without_a_kill_it_is_not_told_that_nobody_was_asked);
         CASE(at_warn_it_is_asked_once_in_an_episode_and_nobody_waits);
         LOOP(before_a_sigterm_too, 2);
         CASE(a_second_kill_soon_after_asks_nobody_again);

@@ -754,6 +754,9 @@ START_TEST(nor_where_the_machine_itself_looks_for_none) {
                 pass(&w, 1000, 950);
         ck_assert_int_eq(w.v.level, LEVEL_WARN);
 
+        w.m.counters.own_reclaim_known = false;
+        (void)level_at(&w, 300 * MIB);
+        ck_assert_int_ne(tenths_until_kill(&w, 1000), 0);
         memset(&w.m.counters, 0, sizeof(w.m.counters)); /* nothing can be known */
         (void)level_at(&w, 300 * MIB);
         ck_assert_int_ne(tenths_until_kill(&w, 1000), 0);
