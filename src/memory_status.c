@@ -427,6 +427,8 @@ void memory_status_read_counters(struct memory_reader *r, int64_t now_ns, struct
 
         if (n > 0 && memory_status_parse_vmstat(r->buf, (size_t)n, &r->counters) == 0)
                 r->counters_ns = now_ns;
+        else if (r->counters_ns != now_ns) /* what stands still because it cannot be read tells nothing */
+                r->counters.own_reclaim_known = false;
         s->counters = r->counters;
 }
 

@@ -351,9 +351,11 @@ static void pour_bucket(struct pressure_state *st, const struct pressure_setting
                 memory_permille = (uint32_t)scale(memory_us, 1000 * NS_PER_US, (uint64_t)elapsed);
                 swap_permille = (uint32_t)scale(swap_us, 1000 * NS_PER_US, (uint64_t)elapsed);
                 /* What is in the bucket stays there during a return: kswapd takes many pages at once and then none for a
-                 * while, in a thrash as well. */
-                by_memory = excess(set, s->memory->available <= v->thrash_line_bytes ? memory_us : 0, elapsed);
-                by_memory = st->back.only ? MIN_OF(by_memory, 0) : by_memory;
+                 * while, in a thrash as well; and a little above the line, where programs come and go. */
+                by_memory = excess(set, s->memory->available <= raised(v->thrash_line_bytes, true) ? memory_us : 0,
+                                   elapsed);
+                if (st->back.only || s->memory->available > v->thrash_line_bytes)
+                        by_memory = MIN_OF(by_memory, 0);
                 by_swap = excess(set, swap_us, elapsed);
                 by_swap = by_swap > 0 ? by_swap / 2 : by_swap;
                 v->waits_for_swap = by_swap > by_memory;
@@ -396,6 +398,7 @@ static struct reclaim judge_reclaim(struct pressure_state *st, const struct memo
         };
         struct pressure_mark since;
         uint64_t least, refaulted;
+        int64_t window_ns;
 
         if (now.own_reclaim == 0 && now.direct_pages == 0 && now.stolen_pages == 0 && now.refault_pages == 0)
                 return (struct reclaim){.none = c->own_reclaim_known};
@@ -405,7 +408,8 @@ static struct reclaim judge_reclaim(struct pressure_state *st, const struct memo
         }
         since = st->mark[0].set ? st->mark[0] : st->mark[1];
         least = MIN_OF(permille_of(m->base, DIRECT_MIN_PERMILLE), DIRECT_MIN_BYTES) / PAGE_BYTES;
-        least = MAX_OF(least, UINT64_C(1));
+        window_ns = MIN_OF(MAX_OF(now.when_ns - since.when_ns, MARK_NS), 2 * MARK_NS);
+        least = MAX_OF(scale(least, (uint64_t)window_ns, 2 * MARK_NS), UINT64_C(1)); /* so much in ten seconds */
         refaulted = sub_floor(now.refault_pages, since.refault_pages);
         return (struct reclaim){
                 .none = c->own_reclaim_known && now.own_reclaim == since.own_reclaim,
@@ -450,7 +454,10 @@ static int64_t next_tick(const struct pressure_state *st, const struct pressure_
 
 static void set_level(struct pressure_state *st, const struct pressure_settings *set, const struct pressure_sample *s,
                       bool no_reclaim, struct pressure_verdict *v) {
-        bool short_of_memory = s->memory->available <= v->thrash_line_bytes && !no_reclaim;
+        const struct memory_status *m = s->memory;
+        /* Who comes back into hardly any memory may do so for a minute before kswapd has to look for more. */
+        bool short_of_memory =
+                m->available <= v->thrash_line_bytes && (!no_reclaim || m->available <= v->plain_line_bytes);
 
         st->level = level_by_memory(set, v, s->memory, st->level);
         v->level = st->level;
@@ -526,6 +533,7 @@ bool pressure_policy_still(const struct pressure_settings *set, const struct pre
 void pressure_policy_released(struct pressure_state *st) {
         st->fall_bytes_per_s = 0;
         st->bucket_ns = st->memory_bucket_ns = 0;
+        memset(st->mark, 0, sizeof(st->mark)); /* who comes back finds memory */
         st->fresh_window = true;
         st->level = LEVEL_CALM;
 }

@@ -293,14 +293,18 @@ START_TEST(a_reading) {
         ck_assert_uint_eq(w->s.counters.oom_kill, 3); /* vmstat is dear */
         memory_status_read_counters(&w->r, 43, &w->s);
         ck_assert_uint_eq(w->s.counters.oom_kill, 4);
-        put(w, "/proc/vmstat", "oom_kill 5\n");
+        put(w, "/proc/vmstat", "oom_kill 5\npgscan_kswapd 7\n");
         ck_assert_int_eq(memory_status_read(&w->r, 42 + MEMORY_COUNTERS_NS, &w->s), 0);
         ck_assert_uint_eq(w->s.counters.oom_kill, 4);
         ck_assert_int_eq(memory_status_read(&w->r, 43 + MEMORY_COUNTERS_NS, &w->s), 0);
         ck_assert_uint_eq(w->s.counters.oom_kill, 5);
+        ck_assert(w->s.counters.own_reclaim_known);
         put(w, "/proc/vmstat", "garbage\n");
+        memory_status_read_counters(&w->r, 43 + MEMORY_COUNTERS_NS, &w->s); /* known at this time */
+        ck_assert(w->s.counters.own_reclaim_known);
         memory_status_read_counters(&w->r, NS_PER_SEC, &w->s);
-        ck_assert_uint_eq(w->s.counters.oom_kill, 5); /* what is known stays */
+        ck_assert_uint_eq(w->s.counters.oom_kill, 5); /* what is known stays, but that it stands still tells nothing */
+        ck_assert(!w->s.counters.own_reclaim_known);
         ck_assert_uint_eq(w->s.swap_usable, 0);
         ck_assert_uint_eq(w->s.anon_lru, 0); /* nothing is left over from the reading before */
         world_free(w);

@@ -729,7 +729,7 @@ START_TEST(what_stalled_while_memory_was_there_does_not_count_when_it_is_not) {
                 ck_assert_int_lt(w.v.level, LEVEL_KILL);
         }
         ck_assert_uint_ge(w.v.bucket_permille, 850);
-        w.m.available = 401 * MIB;
+        w.m.available = 501 * MIB; /* a quarter above it, and it is over */
         for (int i = 0; i < 200; i++)
                 pass(&w, 100, 1000);
         ck_assert_uint_eq(w.v.bucket_permille, 0);
@@ -809,6 +809,80 @@ START_TEST(or_where_the_machine_reclaims_in_vain) {
         ck_assert(!killed_within(&w, 60, 300, 0, 0));
         (void)level_at(&w, 40 * GIB);
         ck_assert(!killed_within(&w, 60, 300, 0, 400)); /* 4096 in the window are as little as none */
+}
+END_TEST
+
+/* Programs that come and go take it over the line and back. */
+START_TEST(a_little_above_the_line_the_bucket_holds) {
+        struct world w = world_new(4000 * MIB);
+        int half_seconds = 0;
+
+        (void)level_at(&w, 410 * MIB);
+        while (w.v.level < LEVEL_KILL && half_seconds++ < 120) {
+                w.m.available = half_seconds % 2 ? 390 * MIB : 410 * MIB;
+                pass(&w, 500, 700);
+        }
+        ck_assert_int_ge(half_seconds, 40);
+        ck_assert_int_le(half_seconds, 50);
+        w.m.available = 500 * MIB;
+        pass(&w, 1000, 1000);
+        ck_assert_uint_eq(w.v.bucket_permille, 1000);
+        pass(&w, 1000, 0); /* what is over is over */
+        ck_assert_uint_eq(w.v.bucket_permille, 950);
+        w.m.available++;
+        pass(&w, 1000, 1000);
+        ck_assert_uint_eq(w.v.bucket_permille, 900);
+        (void)level_at(&w, 410 * MIB);
+        ck_assert_int_eq(tenths_until_kill(&w, 1000), 0);
+        ck_assert_uint_eq(w.v.bucket_permille, 0);
+}
+END_TEST
+
+START_TEST(at_the_floor_nobody_needs_to_reclaim) {
+        struct world w = world_new(4000 * MIB);
+
+        w.kswapd_sleeps = true;
+        w.m.swap_total = w.m.swap_usable = w.m.swap_free = 2000 * MIB;
+        (void)level_at(&w, 100 * MIB + 1);
+        ck_assert_int_eq(tenths_until_kill(&w, 1000), 0);
+        (void)level_at(&w, 100 * MIB);
+        ck_assert_int_ne(tenths_until_kill(&w, 1000), 0);
+}
+END_TEST
+
+/* Counted since before the kill. */
+START_TEST(reclaim_of_before_a_release_is_not_of_after_it) {
+        for (int more = 0; more < 5; more++) { /* wherever the window is */
+                struct world w = world_new(4000 * MIB);
+
+                (void)level_at(&w, 1000 * MIB);
+                ck_assert(killed_within(&w, 20, 300, 10000, 10000));
+                for (int i = 0; i < more; i++)
+                        reclaim_second(&w, 300, 10000, 10000);
+                pressure_policy_released(&w.st);
+                w.kswapd_sleeps = true;
+                w.m.available = 1500 * MIB;
+                ck_assert(!killed_within(&w, 60, 0, 0, 10000)); /* files are read back */
+                w.kswapd_sleeps = false;
+                w.m.available = 1000 * MIB;
+                ck_assert(killed_within(&w, 20, 300, 10000, 10000));
+        }
+}
+END_TEST
+
+/* 1 ‰ in ten seconds, whenever one looks. */
+START_TEST(slow_reclaim_in_vain_is_in_vain_all_the_time) {
+        struct world w = world_new(4000 * MIB);
+        int seconds = 0;
+
+        (void)level_at(&w, 1000 * MIB);
+        while (w.v.level < LEVEL_KILL && seconds++ < 60) {
+                w.m.counters.allocstall += 4;
+                w.m.counters.pgsteal += 100;
+                w.m.counters.refault += 1000;
+                pass(&w, 1000, 600);
+        }
+        ck_assert_int_le(seconds, 25); /* 14 to fill it */
 }
 END_TEST
 
@@ -1718,6 +1792,10 @@ static Suite *pressure_policy_suite(void) {
                 stall_kills_only_where_a_tenth_or_less_is_available,
                 what_stalled_while_memory_was_there_does_not_count_when_it_is_not,
                 nor_where_the_machine_itself_looks_for_none,
+                a_little_above_the_line_the_bucket_holds,
+                at_the_floor_nobody_needs_to_reclaim,
+                reclaim_of_before_a_release_is_not_of_after_it,
+                slow_reclaim_in_vain_is_in_vain_all_the_time,
                 or_where_the_machine_reclaims_in_vain,
                 reclaim_is_remembered_for_ten_seconds_not_for_ever,
                 a_vmstat_that_cannot_be_read_is_no_news,
