@@ -1739,7 +1739,7 @@ START_TEST(figures_at_the_edges_break_nothing) {
         judge(&w);
         pass(&w, 1000, 1000);
         memset(&w.m, 0xff, sizeof(w.m));
-        w.m.estimated = w.m.swap_io.known = true; /* 255 is no bool */
+        w.m.estimated = w.m.swap_io.known = w.m.counters.own_reclaim_known = true; /* 255 is no bool */
         pass(&w, 1000, 1000);
         w.m.available = w.m.swap_free = w.m.swap_usable = 0;
         pass(&w, 10, 1000);
