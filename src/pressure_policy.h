@@ -32,10 +32,9 @@ struct pressure_state {
         int64_t last_own_stall_ns;
         bool psi_known;
         int64_t last_boottime_ns, last_tick_ns;
-        uint64_t
-                fall_peak_bytes_per_s; /* steepest fall of what is left (available, SwapFree, CPUs' lists) seen lately, halves every second */
-        uint64_t fall_bytes_per_s; /* what certainly falls now, 0 when nothing does */
-        int64_t bucket_ns;         /* stall in the bucket */
+        uint64_t fall_peak_bytes_per_s; /* steepest fall of what is left seen lately, halves every second */
+        uint64_t fall_bytes_per_s;      /* what certainly falls now, 0 when nothing does */
+        int64_t bucket_ns;              /* stall in the bucket */
         struct pressure_io { /* where the window for swap's I/O began, and how much of the last one was waited for it */
                 int64_t when_ns; /* 0: none has begun */
                 uint64_t full_us, block_read, block_written, swap_total;
