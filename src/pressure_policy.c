@@ -35,8 +35,9 @@
 #define RESUME_QUIET_NS (60 * NS_PER_SEC) /* everything is read back from disk */
 #define RELEASE_QUIET_NS NS_PER_SEC       /* what was swapped out comes back: stall without a shortage */
 
-#define MARK_NS (5 * NS_PER_SEC) /* two marks: the last 5…10 s */
-#define DIRECT_MIN_PERMILLE 1    /* of the base in pages: a huge page's compaction looks for some too */
+#define MARK_NS (5 * NS_PER_SEC)  /* two marks: the last 5…10 s */
+#define RESTS_NS (6 * NS_PER_SEC) /* less than fills the bucket: one look makes nobody's stall the machine's */
+#define DIRECT_MIN_PERMILLE 1     /* of the base in pages: a huge page's compaction looks for some too */
 #define DIRECT_MIN_BYTES (16 * MIB)
 #define ALLOCSTALL_PAGES 32 /* SWAP_CLUSTER_MAX: the least that one stall reclaims */
 #define PAGE_BYTES 4096     /* the order of magnitude is enough here */
@@ -53,6 +54,7 @@
 
 #define BUCKET_WARN_PERMILLE 500
 #define BUCKET_CALM_PERMILLE 250
+#define SLOW_LEAK_PART 12 /* of the time: a full bucket is empty after a minute */
 
 #define DESPERATE_PERMILLE 20
 #define NO_LINE_ABOVE(base, quarters) ((base) / 4 * (quarters))
@@ -320,8 +322,65 @@ static uint64_t swap_wait_line(const struct pressure_verdict *v, uint64_t base) 
         return MIN_OF(MIN_OF(SWAP_WAIT_LINES * v->plain_line_bytes, most), v->thrash_line_bytes);
 }
 
+/* Who comes back into hardly any memory may do so for a minute before kswapd has to look for more: down
+ * there it need not have. A high KillLine= does not raise it. */
+static uint64_t floor_line(const struct pressure_verdict *v) {
+        return MIN_OF(v->plain_line_bytes, v->swap_wait_line_bytes);
+}
+
 bool pressure_policy_wants_swap_io(const struct pressure_verdict *last, const struct memory_status *m) {
         return m->available <= last->swap_wait_line_bytes && m->swap_free < m->swap_total;
+}
+
+/* What the machine itself (not a cgroup) did about memory of late. */
+struct reclaim {
+        bool rests;   /* it has not looked for some seconds: what stalls is a cgroup's, or comes back from swap */
+        bool in_vain; /* it looked for some, and what it got was needed again at once */
+};
+
+/* Whether it looked since the last tick; that may have been right after it. */
+static bool has_reclaimed(struct pressure_state *st, const struct memory_counters *c) {
+        bool moved = st->primed && c->own_reclaim != st->own_reclaim;
+
+        if (!c->own_reclaim_known)
+                return true;
+        st->own_reclaim = c->own_reclaim;
+        if (moved)
+                st->reclaimed_ns = st->last_tick_ns;
+        return moved;
+}
+
+/* Zeros everywhere are a vmstat that could not be read: no news. */
+static struct reclaim judge_reclaim(struct pressure_state *st, const struct memory_status *m) {
+        const struct memory_counters *c = &m->counters;
+        struct pressure_mark now = {
+                .set = true,
+                .when_ns = m->when_ns,
+                .direct_pages = c->allocstall * ALLOCSTALL_PAGES,
+                .stolen_pages = c->pgsteal,
+                .refault_pages = c->refault,
+        };
+        struct pressure_mark since;
+        uint64_t least, stolen, refaulted;
+        int64_t window_ns;
+        struct reclaim r = {.rests = !has_reclaimed(st, c) && m->when_ns - st->reclaimed_ns > RESTS_NS};
+
+        if (now.direct_pages == 0 && now.stolen_pages == 0 && now.refault_pages == 0)
+                return r;
+        if (!st->mark[1].set || now.when_ns - st->mark[1].when_ns >= MARK_NS) {
+                st->mark[0] = st->mark[1];
+                st->mark[1] = now;
+        }
+        since = st->mark[0].set ? st->mark[0] : st->mark[1];
+        least = MIN_OF(permille_of(m->base, DIRECT_MIN_PERMILLE), DIRECT_MIN_BYTES) / PAGE_BYTES;
+        window_ns = MIN_OF(MAX_OF(now.when_ns - since.when_ns, MARK_NS), 2 * MARK_NS);
+        least = MAX_OF(scale(least, (uint64_t)window_ns, 2 * MARK_NS), UINT64_C(1)); /* so much in ten seconds */
+        stolen = sub_floor(now.stolen_pages, since.stolen_pages);
+        refaulted = sub_floor(now.refault_pages, since.refault_pages);
+        /* What is refaulted beyond what was stolen is a cgroup's, whose own limit has evicted it. */
+        r.in_vain = sub_floor(now.direct_pages, since.direct_pages) >= least && refaulted >= least &&
+                    refaulted >= stolen / 2 && refaulted <= 2 * stolen;
+        return r;
 }
 
 /* So much of the interval, less the share that is tolerated. */
@@ -333,10 +392,11 @@ static int64_t excess(const struct pressure_settings *set, uint64_t stall_us, in
  * long as one task spins, so half of `some` stands for it. Waiting for swap may be for somebody
  * who is wanted again, and be over when he is there: it fills the bucket half as fast. */
 static void pour_bucket(struct pressure_state *st, const struct pressure_settings *set, const struct pressure_sample *s,
-                        bool gap, struct pressure_verdict *v) {
+                        bool gap, bool rests, struct pressure_verdict *v) {
         const struct psi_totals *now = s->psi, *before = &st->last_psi;
         uint32_t memory_permille = 0, swap_permille = 0;
 
+        rests = rests && s->memory->available > floor_line(v);
         if (now && st->psi_known && !gap && now->when_ns > before->when_ns) {
                 int64_t elapsed = now->when_ns - before->when_ns, by_memory, by_swap;
                 uint64_t most = (uint64_t)(elapsed / NS_PER_US), memory_us, swap_us = 0;
@@ -350,14 +410,19 @@ static void pour_bucket(struct pressure_state *st, const struct pressure_setting
                                          st->back.only ? memory_us : 0);
                 memory_permille = (uint32_t)scale(memory_us, 1000 * NS_PER_US, (uint64_t)elapsed);
                 swap_permille = (uint32_t)scale(swap_us, 1000 * NS_PER_US, (uint64_t)elapsed);
-                /* What is in the bucket stays there during a return: kswapd takes many pages at once and then none for a
-                 * while, in a thrash as well; and a little above the line, where programs come and go. */
                 by_memory = excess(set, s->memory->available <= raised(v->thrash_line_bytes, true) ? memory_us : 0,
                                    elapsed);
-                if (st->back.only || s->memory->available > v->thrash_line_bytes)
-                        by_memory = MIN_OF(by_memory, 0);
                 by_swap = excess(set, swap_us, elapsed);
                 by_swap = by_swap > 0 ? by_swap / 2 : by_swap;
+                /* What is in the bucket stays there during a return: kswapd takes many pages at once and then none for a
+                 * while, in a thrash as well. It leaks slowly where programs come and go a little above the line, and
+                 * while the machine rests: short visits below it, or looks a minute apart, do not add up. */
+                if (st->back.only)
+                        by_memory = MIN_OF(by_memory, 0);
+                else if (rests || s->memory->available > v->thrash_line_bytes)
+                        by_memory = MIN_OF(by_memory, -elapsed / SLOW_LEAK_PART);
+                if (rests)
+                        by_swap = MIN_OF(by_swap, 0);
                 v->waits_for_swap = by_swap > by_memory;
                 st->bucket_ns += MAX_OF(by_memory, by_swap);
                 st->bucket_ns = MIN_OF(MAX_OF(st->bucket_ns, INT64_C(0)), set->stall_full_ns);
@@ -377,45 +442,6 @@ static void pour_bucket(struct pressure_state *st, const struct pressure_setting
                 st->psi_known = true;
         }
         v->bucket_permille = (uint32_t)scale((uint64_t)st->bucket_ns, 1000, (uint64_t)MAX_OF(set->stall_full_ns, 1));
-}
-
-/* What the machine itself (not a cgroup) did about memory of late. */
-struct reclaim {
-        bool none;    /* it looked for none: whatever stalls is a cgroup's, or comes back from swap */
-        bool in_vain; /* it looked for some, and what it got was needed again at once */
-};
-
-/* Zeros everywhere are a vmstat that could not be read: no news. */
-static struct reclaim judge_reclaim(struct pressure_state *st, const struct memory_status *m) {
-        const struct memory_counters *c = &m->counters;
-        struct pressure_mark now = {
-                .set = true,
-                .when_ns = m->when_ns,
-                .own_reclaim = c->own_reclaim,
-                .direct_pages = c->allocstall * ALLOCSTALL_PAGES,
-                .stolen_pages = c->pgsteal,
-                .refault_pages = c->refault,
-        };
-        struct pressure_mark since;
-        uint64_t least, refaulted;
-        int64_t window_ns;
-
-        if (now.own_reclaim == 0 && now.direct_pages == 0 && now.stolen_pages == 0 && now.refault_pages == 0)
-                return (struct reclaim){.none = c->own_reclaim_known};
-        if (!st->mark[1].set || now.when_ns - st->mark[1].when_ns >= MARK_NS) {
-                st->mark[0] = st->mark[1];
-                st->mark[1] = now;
-        }
-        since = st->mark[0].set ? st->mark[0] : st->mark[1];
-        least = MIN_OF(permille_of(m->base, DIRECT_MIN_PERMILLE), DIRECT_MIN_BYTES) / PAGE_BYTES;
-        window_ns = MIN_OF(MAX_OF(now.when_ns - since.when_ns, MARK_NS), 2 * MARK_NS);
-        least = MAX_OF(scale(least, (uint64_t)window_ns, 2 * MARK_NS), UINT64_C(1)); /* so much in ten seconds */
-        refaulted = sub_floor(now.refault_pages, since.refault_pages);
-        return (struct reclaim){
-                .none = c->own_reclaim_known && now.own_reclaim == since.own_reclaim,
-                .in_vain = sub_floor(now.direct_pages, since.direct_pages) >= least && refaulted >= least &&
-                           refaulted >= sub_floor(now.stolen_pages, since.stolen_pages) / 2,
-        };
 }
 
 /* Up to where stall is the machine's own affair: 10 % of it; and where it reclaims in vain,
@@ -453,17 +479,12 @@ static int64_t next_tick(const struct pressure_state *st, const struct pressure_
 }
 
 static void set_level(struct pressure_state *st, const struct pressure_settings *set, const struct pressure_sample *s,
-                      bool no_reclaim, struct pressure_verdict *v) {
-        const struct memory_status *m = s->memory;
-        /* Who comes back into hardly any memory may do so for a minute before kswapd has to look for more. */
-        bool short_of_memory =
-                m->available <= v->thrash_line_bytes && (!no_reclaim || m->available <= v->plain_line_bytes);
-
+                      struct pressure_verdict *v) {
         st->level = level_by_memory(set, v, s->memory, st->level);
         v->level = st->level;
         v->cause = v->level > LEVEL_CALM ? CAUSE_EMPTY : CAUSE_NONE;
         st->bucket_warned = v->bucket_permille >= (st->bucket_warned ? BUCKET_CALM_PERMILLE : BUCKET_WARN_PERMILLE);
-        if (!s->psi || !short_of_memory)
+        if (!s->psi || s->memory->available > v->thrash_line_bytes)
                 return;
         if (v->level < LEVEL_KILL && v->bucket_permille >= 1000)
                 v->level = LEVEL_KILL;
@@ -496,9 +517,9 @@ void pressure_policy_judge(struct pressure_state *st, const struct pressure_sett
         v.swap_wait_line_bytes = swap_wait_line(&v, m->base);
         judge_swap_wait(st, sample, gap);
         judge_return(st, m);
-        pour_bucket(st, set, sample, gap, &v);
+        pour_bucket(st, set, sample, gap, reclaim.rests, &v);
         judge_lasting(st, set, sample, gap, &v);
-        set_level(st, set, sample, reclaim.none, &v);
+        set_level(st, set, sample, &v);
 
         v.fall_bytes_per_s = st->fall_bytes_per_s;
         v.falling = st->falling;

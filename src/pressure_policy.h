@@ -53,8 +53,10 @@ struct pressure_state {
         struct pressure_mark { /* counters 0…5 s and 5…10 s ago: what reclaim did lately, not only since the last tick */
                 bool set;
                 int64_t when_ns;
-                uint64_t own_reclaim, direct_pages, stolen_pages, refault_pages;
+                uint64_t direct_pages, stolen_pages, refault_pages;
         } mark[2];
+        uint64_t own_reclaim;                 /* as of the last tick */
+        int64_t reclaimed_ns;                 /* the tick after which it moved; 0: not since the start */
         enum pressure_level level;            /* by memory alone: what hysteresis holds */
         int64_t low_since_ns[LEVEL_KILL + 1]; /* MemAvailable below this level's line, and swap used up; 0: it is not */
 };

@@ -63,7 +63,7 @@ struct scripted_kernel {
         int64_t now_ns, boottime_offset_ns;
         uint64_t total_bytes, available_bytes, free_bytes, swap_total_bytes, swap_free_bytes,
                 anon_mapped_bytes; /* rendered as /proc/meminfo unless that file is scripted; anon_mapped_bytes 0: the sum of all mms */
-        uint64_t pcp_pages, oom_kills, allocstall, kswapd_pages, refault, psi_some_us,
+        uint64_t pcp_pages, oom_kills, allocstall, kswapd_pages, stolen, refault, psi_some_us,
                 psi_full_us;              /* rendered as zoneinfo, vmstat, pressure/memory likewise */
         uint64_t fs_used_bytes;           /* of every mount that is asked for; 0: no such file system */
         bool leak_absorbs;                /* somebody else eats what comes back: available does not rise */

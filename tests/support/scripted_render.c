@@ -313,11 +313,11 @@ static void render_vmstat(kernel_t *sk, const process_t *p, pid_t tid) {
             "allocstall_normal %llu\nallocstall_movable 0\nallocstall_device 0\n",
             (unsigned long long)(sk->allocstall / 4), (unsigned long long)(sk->allocstall - sk->allocstall / 4));
         put(sk,
-            "pgfault 1055898\npgmajfault 832\npgsteal_kswapd 0\npgsteal_direct 0\npgsteal_khugepaged 0\n"
+            "pgfault 1055898\npgmajfault 832\npgsteal_kswapd 0\npgsteal_direct %llu\npgsteal_khugepaged 0\n"
             "pgsteal_proactive 0\npgscan_kswapd %llu\npgscan_direct 0\npgscan_khugepaged 0\npgscan_proactive 0\n"
             "pgscan_direct_throttle 0\npgscan_anon 0\npgscan_file 0\npgsteal_anon 0\npgsteal_file 0\n"
             "drop_pagecache 0\ndrop_slab 0\noom_kill %llu\nnuma_pte_updates 0\nnr_unstable 0\n",
-            (unsigned long long)sk->kswapd_pages, (unsigned long long)sk->oom_kills);
+            (unsigned long long)sk->stolen, (unsigned long long)sk->kswapd_pages, (unsigned long long)sk->oom_kills);
 }
 
 static void put_zone(kernel_t *sk, uint64_t free_pages, uint64_t pcp_pages) {

@@ -257,6 +257,7 @@ static void stall(int64_t ns) {
         sk.psi_full_us += (uint64_t)(ns / NS_PER_US);
         sk.psi_some_us += (uint64_t)(ns / NS_PER_US);
         sk.allocstall += 100000;
+        sk.stolen += 10000000;
         sk.refault += 10000000;
 }
 

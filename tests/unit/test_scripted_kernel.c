@@ -659,6 +659,7 @@ START_TEST(memory_is_rendered_from_the_script) {
         sk.oom_kills = 3;
         sk.allocstall = 10;
         sk.refault = 7;
+        sk.stolen = 9;
         sk.swap_total_bytes = GIB;
         sk.swap_free_bytes = GIB / 4;
         scripted_spawn(&sk, 100, 1, "a", 4 * MIB);
@@ -666,6 +667,7 @@ START_TEST(memory_is_rendered_from_the_script) {
         ck_assert_str_eq(field("/proc/meminfo", "SwapFree:"), "         262144 kB");
         ck_assert_str_eq(field("/proc/meminfo", "AnonPages:"), "          4096 kB");
         ck_assert_str_eq(field("/proc/vmstat", "oom_kill "), "3");
+        ck_assert_str_eq(field("/proc/vmstat", "pgsteal_direct "), "9");
         ck_assert_int_eq(atoi(field("/proc/vmstat", "allocstall_normal ")) +
                                  atoi(field("/proc/vmstat", "allocstall_dma32 ")),
                          10);
