@@ -35,9 +35,8 @@
 #define RESUME_QUIET_NS (60 * NS_PER_SEC) /* everything is read back from disk */
 #define RELEASE_QUIET_NS NS_PER_SEC       /* what was swapped out comes back: stall without a shortage */
 
-#define MARK_NS (5 * NS_PER_SEC)  /* two marks: the last 5…10 s */
-#define RESTS_NS (6 * NS_PER_SEC) /* less than fills the bucket: one look makes nobody's stall the machine's */
-#define DIRECT_MIN_PERMILLE 1     /* of the base in pages: a huge page's compaction looks for some too */
+#define MARK_NS (5 * NS_PER_SEC) /* two marks: the last 5…10 s */
+#define DIRECT_MIN_PERMILLE 1    /* of the base in pages: a huge page's compaction looks for some too */
 #define DIRECT_MIN_BYTES (16 * MIB)
 #define ALLOCSTALL_PAGES 32 /* SWAP_CLUSTER_MAX: the least that one stall reclaims */
 #define PAGE_BYTES 4096     /* the order of magnitude is enough here */
@@ -334,8 +333,8 @@ bool pressure_policy_wants_swap_io(const struct pressure_verdict *last, const st
 
 /* What the machine itself (not a cgroup) did about memory of late. */
 struct reclaim {
-        bool rests;   /* it has not looked for some seconds: what stalls is a cgroup's, or comes back from swap */
-        bool in_vain; /* it looked for some, and what it got was needed again at once */
+        int64_t rested_ns; /* since it looked for some: what stalls long after it is a cgroup's, or comes back from swap */
+        bool in_vain;      /* what it got was needed again at once */
 };
 
 /* Whether it looked since the last tick; that may have been right after it. */
@@ -363,7 +362,7 @@ static struct reclaim judge_reclaim(struct pressure_state *st, const struct memo
         struct pressure_mark since;
         uint64_t least, stolen, refaulted;
         int64_t window_ns;
-        struct reclaim r = {.rests = !has_reclaimed(st, c) && m->when_ns - st->reclaimed_ns > RESTS_NS};
+        struct reclaim r = {.rested_ns = has_reclaimed(st, c) ? 0 : m->when_ns - st->reclaimed_ns};
 
         if (now.direct_pages == 0 && now.stolen_pages == 0 && now.refault_pages == 0)
                 return r;
@@ -388,15 +387,22 @@ static int64_t excess(const struct pressure_settings *set, uint64_t stall_us, in
         return (int64_t)stall_us * NS_PER_US - elapsed_ns / 1000 * set->stall_permille;
 }
 
+/* After one look of the machine for memory no more stall is poured than nearly fills the bucket: it would make what
+ * a cgroup stalls all the time the machine's. Six seconds by default. */
+static int64_t tolerated_rest(const struct pressure_settings *set) {
+        return set->stall_full_ns / MAX_OF(1000 - (int64_t)set->stall_permille, INT64_C(1)) * 900;
+}
+
 /* Each interval pours its stall in and lets a quarter of its length leak out. `full` reads 0 as
  * long as one task spins, so half of `some` stands for it. Waiting for swap may be for somebody
  * who is wanted again, and be over when he is there: it fills the bucket half as fast. */
 static void pour_bucket(struct pressure_state *st, const struct pressure_settings *set, const struct pressure_sample *s,
-                        bool gap, bool rests, struct pressure_verdict *v) {
+                        bool gap, int64_t rested_ns, struct pressure_verdict *v) {
         const struct psi_totals *now = s->psi, *before = &st->last_psi;
         uint32_t memory_permille = 0, swap_permille = 0;
 
-        rests = rests && s->memory->available > floor_line(v);
+        if (s->memory->available <= floor_line(v))
+                rested_ns = 0;
         if (now && st->psi_known && !gap && now->when_ns > before->when_ns) {
                 int64_t elapsed = now->when_ns - before->when_ns, by_memory, by_swap;
                 uint64_t most = (uint64_t)(elapsed / NS_PER_US), memory_us, swap_us = 0;
@@ -419,9 +425,9 @@ static void pour_bucket(struct pressure_state *st, const struct pressure_setting
                  * while the machine rests: short visits below it, or looks a minute apart, do not add up. */
                 if (st->back.only)
                         by_memory = MIN_OF(by_memory, 0);
-                else if (rests || s->memory->available > v->thrash_line_bytes)
+                else if (rested_ns > tolerated_rest(set) || s->memory->available > v->thrash_line_bytes)
                         by_memory = MIN_OF(by_memory, -elapsed / SLOW_LEAK_PART);
-                if (rests)
+                if (rested_ns > 2 * tolerated_rest(set)) /* filled half as fast */
                         by_swap = MIN_OF(by_swap, 0);
                 v->waits_for_swap = by_swap > by_memory;
                 st->bucket_ns += MAX_OF(by_memory, by_swap);
@@ -517,7 +523,7 @@ void pressure_policy_judge(struct pressure_state *st, const struct pressure_sett
         v.swap_wait_line_bytes = swap_wait_line(&v, m->base);
         judge_swap_wait(st, sample, gap);
         judge_return(st, m);
-        pour_bucket(st, set, sample, gap, reclaim.rests, &v);
+        pour_bucket(st, set, sample, gap, reclaim.rested_ns, &v);
         judge_lasting(st, set, sample, gap, &v);
         set_level(st, set, sample, &v);
 

@@ -836,6 +836,34 @@ static void reclaim_second(struct world *w, uint64_t stalled, uint64_t stolen, u
         pass(w, 1000, 1000);
 }
 
+/* Whether one look in a minute makes a kill of what a cgroup stalls all the time. */
+START_TEST(one_look_is_not_enough_with_any_patience) {
+        static const struct {
+                int64_t full_ns;
+                uint32_t permille;
+        } patience[] = {{2 * NS_PER_SEC, 250},
+                        {5 * NS_PER_SEC, 100},
+                        {5 * NS_PER_SEC, 0},
+                        {NS_PER_SEC, 900},
+                        {NS_PER_SEC, 1000}};
+
+        for (size_t i = 0; i < ELEMENTS(patience); i++) {
+                struct world w = world_new(4000 * MIB);
+
+                w.kswapd_sleeps = true;
+                w.set.stall_full_ns = patience[i].full_ns;
+                w.set.stall_permille = patience[i].permille;
+                (void)level_at(&w, 300 * MIB);
+                for (int t = 0; t < 1200; t++) {
+                        if (t == 600)
+                                w.m.counters.own_reclaim += 4000;
+                        pass(&w, 100, 1000);
+                        ck_assert_int_lt(w.v.level, LEVEL_KILL);
+                }
+        }
+}
+END_TEST
+
 static bool killed_within(struct world *w, int seconds, uint64_t stalled, uint64_t stolen, uint64_t refaulted) {
         for (int i = 0; i < seconds; i++) {
                 reclaim_second(w, stalled, stolen, refaulted);
@@ -1249,6 +1277,11 @@ START_TEST(waiting_for_what_was_swapped_out_is_thrashing) {
         w.kswapd_sleeps = true;
         w.m.available = 26 * MIB;
         ck_assert_int_eq(seconds_until_kill(&w, 1000, 1200, 0, 0), 0);
+        for (int t = 0; w.v.level < LEVEL_KILL; t++) { /* in batches */
+                ck_assert_int_le(t, 45);
+                w.m.counters.own_reclaim += t % 20 == 0 ? 4000 : 0;
+                wait_a_second(&w, 640, 1200, 0, 0);
+        }
 }
 END_TEST
 
@@ -1874,6 +1907,7 @@ static Suite *pressure_policy_suite(void) {
                 nor_where_the_machine_itself_looks_for_none,
                 nor_does_what_stalled_meanwhile_count_as_soon_as_it_does,
                 a_thrash_may_reclaim_in_batches,
+                one_look_is_not_enough_with_any_patience,
                 short_visits_below_the_line_do_not_add_up,
                 more_than_was_stolen_is_not_refaulted_by_the_machine,
                 a_high_kill_line_does_not_raise_the_floor,
