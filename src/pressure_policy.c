@@ -56,6 +56,7 @@
 #define SLOW_LEAK_PART 12 /* of the time: a full bucket is empty after a minute */
 
 #define DESPERATE_PERMILLE 20
+#define NOTHING_PART 200 /* of the base: it is all gone, whether it is seen to fall or not */
 #define NO_LINE_ABOVE(base, quarters) ((base) / 4 * (quarters))
 
 /* a × b / c without overflow; the result must fit and does: every caller clamps it. */
@@ -534,7 +535,8 @@ void pressure_policy_judge(struct pressure_state *st, const struct pressure_sett
                 v.need_bytes = MAX_OF(v.need_bytes, UINT64_C(1));
         v.desperate = counted(&v, m, LEVEL_KILL) <= permille_of(m->base, DESPERATE_PERMILLE);
         v.last_resort = m->available + m->pcp_free <= permille_of(m->base, DESPERATE_PERMILLE);
-        v.ram_exhausted_in_ns = time_to_lose(st, counted(&v, m, LEVEL_KILL));
+        v.ram_exhausted_in_ns =
+                counted(&v, m, LEVEL_KILL) <= m->base / NOTHING_PART ? 0 : time_to_lose(st, counted(&v, m, LEVEL_KILL));
         v.exhausted_in_ns = time_to_lose(st, counted(&v, m, LEVEL_KILL) + m->swap_usable);
         v.next_tick_ns = next_tick(st, set, sample, &v);
 

@@ -86,9 +86,9 @@ struct pressure_verdict {
         bool waits_for_swap; /* what fills the bucket is waiting for swap, whether or not the kernel calls it stall */
         uint32_t bucket_permille; /* 1000 = full */
         int64_t exhausted_in_ns; /* what counts at LEVEL_KILL (and usable swap) at the peak fall rate; INT64_MAX: not falling */
-        int64_t ram_exhausted_in_ns; /* the same without swap: from then on whoever allocates has to reclaim first */
-        bool desperate;              /* what counts at LEVEL_KILL ≤ 2 % of base */
-        bool last_resort;            /* and with all that the CPUs hold: even who frees next to nothing is killed */
+        int64_t ram_exhausted_in_ns; /* the same without swap: from then on whoever allocates has to reclaim first; 0: it is so now */
+        bool desperate;   /* what counts at LEVEL_KILL ≤ 2 % of base */
+        bool last_resort; /* and with all that the CPUs hold: even who frees next to nothing is killed */
         /* MemAvailable alone has been below this level's line for a while, or is almost gone: what the CPUs
          * hold does not count (else up to one plain line of it). */
         bool lasting[LEVEL_KILL + 1];

@@ -565,6 +565,22 @@ END_TEST
 
 /* --- need, desperation ---------------------------------------------------------------- */
 
+/* It need not fall any more, nor be seen to: a machine that thrashes lives there. */
+START_TEST(where_nothing_is_left_it_is_exhausted_already) {
+        struct world w = world_new(4000 * MIB);
+
+        w.m.swap_total = w.m.swap_usable = w.m.swap_free = 2000 * MIB;
+        (void)level_at(&w, 20 * MIB + 1);
+        ck_assert_int_eq(w.v.ram_exhausted_in_ns, INT64_MAX);
+        (void)level_at(&w, 20 * MIB);
+        ck_assert_int_eq(w.v.ram_exhausted_in_ns, 0);
+        ck_assert_int_eq(w.v.exhausted_in_ns, INT64_MAX); /* swap has room */
+        w.m.pcp_free = 10 * MIB;                          /* which the CPUs have at hand */
+        (void)level_at(&w, 15 * MIB);
+        ck_assert_int_eq(w.v.ram_exhausted_in_ns, INT64_MAX);
+}
+END_TEST
+
 START_TEST(the_need_reaches_up_to_the_term_line) {
         struct world w = world_new(4000 * MIB);
 
@@ -1893,6 +1909,7 @@ static Suite *pressure_policy_suite(void) {
                 a_fall_that_has_ended_is_none,
                 swap_filling_up_is_a_fall_swapping_out_is_none,
                 exhaustion_is_foreseen_at_the_peak_rate,
+                where_nothing_is_left_it_is_exhausted_already,
                 the_need_reaches_up_to_the_term_line,
                 desperate_at_two_percent,
                 the_bucket_fills_in_7_s_in_20_s_or_never,
