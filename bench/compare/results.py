@@ -152,6 +152,7 @@ class Result:
         self.run_again = entry.get("run_again")
         self.skipped = entry.get("skipped")
         self.need = entry.get("need")
+        self.ends_mib_per_s = entry.get("ends_mib_per_s")
         self.items = entry.get("items") or []
         self.measures = dict(entry.get("measures") or {})
         self.inconclusive = entry.get("inconclusive")

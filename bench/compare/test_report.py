@@ -184,6 +184,13 @@ class Origin(unittest.TestCase):
         _, about = self.load(*files, mixed=True)
         self.assertIn("a" * 16 + "`, `" + "b" * 16, pages.ways([], about, "x"))
 
+    def test_how_fast_the_machine_itself_was_is_told(self):
+        made = [results.Result(entry("x", run=run, ends_mib_per_s=rate))
+                for run, rate in enumerate((500, None, 1900, 700))]
+        self.assertIn("back at 500 … 1900 MiB/s", pages.ways(made, {}, "x"))
+        self.assertIn("back at 700 MiB/s", pages.ways(made[3:], {}, "x"))
+        self.assertNotIn("MiB/s", pages.ways(made[1:2], {}, "x"))
+
     def test_one_binary_of_two_commits_is_one(self):
         _, about = self.load({"binary": "a", "commit": "1", "kernels": {"6.1": "6.1.0-50"}},
                              {"binary": "a", "commit": "2", "kernels": {"6.12": "6.12.3"}})

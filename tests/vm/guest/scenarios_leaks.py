@@ -200,7 +200,7 @@ def fork_bomb(w):
     w.expect(w.mem_available() > w.kill_line_mib, "memory is back")
 
 
-@scenario("many-hogs", sets=("all", "compare"), recover=False, timeout=120)
+@scenario("many-hogs", sets=("all", "compare"), recover=False, timeout=120, calm_s=0)
 def many_hogs(w):
     """24 programs of one size want a quarter more than there is, then stop growing. As many
     have to die as do not fit above our kill line, and no more: a death was needless where the
@@ -214,7 +214,7 @@ def many_hogs(w):
             for n in range(count)]
     expected = hogs_too_many(count, each + OF_ITS_OWN, empty, w.kill_line_mib)
     w.until(lambda: all(not h.alive() or h.rss_mib() > each - 1 for h in hogs), 60, 0.2)
-    w.wait_calm(1, 3)
+    w.sleep(10)     # the rest may be within a breath of the line, and one more have to go for it
     dead = sum(not h.alive() for h in hogs)
     available = w.mem_available()
     w.need = dead - hogs_to_spare(each + OF_ITS_OWN, available, w.kill_line_mib)
