@@ -81,7 +81,7 @@ def ways(results, about, command):
     if rates:
         lines.append("A program that is simply killed gave its memory back at "
                      f"{' … '.join(str(rate) for rate in dict.fromkeys((rates[0], rates[-1])))} "
-                     "MiB/s in these guests: no kill is faster.")
+                     "MiB/s in these guests: so fast was the host.")
     if runs == 1:
         lines.append("A single run has no spread: small differences mean nothing.")
     return "\n".join(lines) + "\n"

@@ -231,8 +231,8 @@ def raise_timeout(_number, _frame):
 def warm_up():
     """The first to need memory would pay for a cold guest: translations of the emulator, pages
     the host has not given yet. So all memory is taken and given back before anybody, twice;
-    returns at how many MiB/s the second time, None where that was not seen: nobody's kill can be
-    faster than the machine itself."""
+    returns at how many MiB/s the second time, None where that was not seen: it tells how fast the
+    host was."""
     start_delegated("load.service", LOAD, "system.slice")
     world = World()
     try:
