@@ -9,6 +9,7 @@
 #define RETRY_FIRST_NS (5 * NS_PER_MS)
 #define RETRY_LAST_NS (200 * NS_PER_MS)
 #define DUMP_NS NS_PER_SEC /* SIGKILL ends a core dump: until then EINVAL proves no sharer */
+#define SLOW_NS NS_PER_SEC
 #define DRAIN_LIMIT_NS (250 * NS_PER_MS)
 #define DRAIN_STILL_NS (50 * NS_PER_MS)        /* no rise for that long: no more is coming */
 #define EXHAUSTED_TOO_SOON_NS (50 * NS_PER_MS) /* no time to see whether a survivor lets go */
@@ -390,12 +391,15 @@ void kill_domain_step(struct kill_domain *d, const struct memory_status *memory,
 }
 
 /* Who writes a core dump cannot be reaped before the dump has ended, and the SIGKILL that ends it takes
- * its time where the machine is slow: that nothing has come yet says nothing. */
-static int64_t override_after_ns(const struct kill_domain *d, const struct kill_session *s) {
+ * its time where the machine is slow: that nothing has come yet says nothing. Nor does it in a thrash,
+ * where everybody waits; and with room in swap the kernel would choose nobody yet. */
+static int64_t override_after_ns(const struct kill_domain *d, const struct kill_session *s, enum pressure_cause cause,
+                                 bool at_floor) {
+        bool slow = cause == CAUSE_THRASHING;
+
         for (uint32_t i = 0; i < s->n_mms; i++)
-                if (s->mm[i].dumping && !s->mm[i].reaped)
-                        return MAX_OF(d->set.override_after_ns, DUMP_NS);
-        return d->set.override_after_ns;
+                slow = slow || (s->mm[i].dumping && !s->mm[i].reaped && !at_floor);
+        return slow ? MAX_OF(d->set.override_after_ns, SLOW_NS) : d->set.override_after_ns;
 }
 
 bool kill_override_allowed(const struct kill_domain *d, const struct memory_status *memory,
@@ -412,7 +416,7 @@ bool kill_override_allowed(const struct kill_domain *d, const struct memory_stat
                 if (session_in_flight(s->state))
                         return s->state >= SESSION_KILLING && !s->evidence && !gain_suffices(s) &&
                                now_ns - MAX_OF(s->signalled_ns, s->fired_ns) >=
-                                       (at_floor ? d->set.override_after_ns : override_after_ns(d, s)) &&
+                                       override_after_ns(d, s, verdict->cause, at_floor) &&
                                (at_floor ? s->best_gain_bytes < (int64_t)s->expected_bytes / FLOOR_GAIN_PART
                                          : memory->available < s->before.available);
         }

@@ -271,6 +271,28 @@ START_TEST(an_override_waits_for_the_end_of_a_core_dump) {
 }
 END_TEST
 
+/* With room in swap the kernel would choose nobody yet; and a reap that reclaims itself is slow. */
+START_TEST(an_override_is_more_patient_where_the_machine_thrashes) {
+        struct pressure_verdict v = {.level = LEVEL_KILL,
+                                     .cause = CAUSE_THRASHING,
+                                     .desperate = true,
+                                     .falling = true,
+                                     .exhausted_in_ns = INT64_MAX};
+        struct memory_status now = {.base = 1000 * MIB};
+        struct kill_session *s = &domain.session[0];
+
+        s->state = SESSION_REAPING;
+        s->expected_bytes = GIB;
+        s->before.available = MIB;
+        s->fired_ns = s->signalled_ns = sk.now_ns - NS_PER_SEC + 1;
+        ck_assert(!kill_override_allowed(&domain, &now, &v, sk.now_ns));
+        ck_assert(kill_override_allowed(&domain, &now, &v, sk.now_ns + 1));
+        v.cause = CAUSE_EMPTY; /* it is used up as well meanwhile */
+        ck_assert(kill_override_allowed(&domain, &now, &v, sk.now_ns));
+        s->state = SESSION_FREE;
+}
+END_TEST
+
 /* ---- two in flight ---- */
 
 static struct kill_session *fire_second(pid_t pid) {
@@ -588,6 +610,7 @@ static Suite *kill_slot_suite(void) {
         tcase_add_loop_test(tc, the_conditions_of_an_override, 0, ELEMENTS(shortages));
         tcase_add_test(tc, an_override_does_not_wait_for_nothing_to_fall);
         tcase_add_test(tc, an_override_waits_for_the_end_of_a_core_dump);
+        tcase_add_test(tc, an_override_is_more_patient_where_the_machine_thrashes);
         tcase_add_test(tc, what_the_second_gives_back_does_not_release_the_first);
         tcase_add_test(tc, what_the_first_gives_back_does_not_release_the_second);
         tcase_add_test(tc, who_gave_nothing_back_takes_no_credit);
