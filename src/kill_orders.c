@@ -162,9 +162,13 @@ static void prepare_order(struct kill_domain *d, struct kill_session *s, struct 
         o->robust_look = is_auto;
         o->robust_wait_ns = is_auto ? ROBUST_WAIT_NS : d->set.reap_delay_ns;
         /* Swap that has room is no help: the look for robust futexes itself opens files, and would wait for
-         * somebody to be swapped out (0.8 s between the signal and the reap were seen on a full zram). */
-        if (is_auto && s->verdict.ram_exhausted_in_ns < ROBUST_EXHAUSTED_NS)
-                o->robust_wait_ns = 0;
+         * somebody to be swapped out (0.8 s between the signal and the reap were seen on a zram that took next to
+         * nothing any more). In a thrash nobody needs the memory that soon, so there is time to wait unseen. */
+        if (is_auto && s->verdict.ram_exhausted_in_ns < ROBUST_EXHAUSTED_NS) {
+                o->robust_look = false;
+                if (s->verdict.cause != CAUSE_THRASHING)
+                        o->robust_wait_ns = 0;
+        }
         if (!signal) {
                 for (size_t i = 0; i < o->n_members; i++)
                         o->member[i].fate = MEMBER_SIGNALLED;

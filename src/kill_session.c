@@ -395,7 +395,7 @@ void kill_domain_step(struct kill_domain *d, const struct memory_status *memory,
  * where everybody waits; and with room in swap the kernel would choose nobody yet. */
 static int64_t override_after_ns(const struct kill_domain *d, const struct kill_session *s, enum pressure_cause cause,
                                  bool at_floor) {
-        bool slow = cause == CAUSE_THRASHING;
+        bool slow = cause == CAUSE_THRASHING && s->signalled_ns > 0;
 
         for (uint32_t i = 0; i < s->n_mms; i++)
                 slow = slow || (s->mm[i].dumping && !s->mm[i].reaped && !at_floor);

@@ -202,8 +202,8 @@ void kill_domain_step(struct kill_domain *d, const struct memory_status *memory,
 
 bool kill_in_flight(const struct kill_domain *d);
 size_t kill_slots_taken(const struct kill_domain *d);
-/* Contract 5's overflow: one in flight for override_after_ns without any evidence, memory
- * below its value at the signal and still falling, and nearly gone. */
+/* Contract 5's overflow: one in flight for override_after_ns (a second, if that is more, in a thrash and for a core
+ * dump) without any evidence, memory below its value at the signal and still falling, and nearly gone. */
 bool kill_override_allowed(const struct kill_domain *d, const struct memory_status *memory,
                            const struct pressure_verdict *verdict, int64_t now_ns);
 /* When the next step is due (relative, ≥ 0), INT64_MAX when nothing is in flight. */

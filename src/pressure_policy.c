@@ -535,8 +535,9 @@ void pressure_policy_judge(struct pressure_state *st, const struct pressure_sett
                 v.need_bytes = MAX_OF(v.need_bytes, UINT64_C(1));
         v.desperate = counted(&v, m, LEVEL_KILL) <= permille_of(m->base, DESPERATE_PERMILLE);
         v.last_resort = m->available + m->pcp_free <= permille_of(m->base, DESPERATE_PERMILLE);
-        v.ram_exhausted_in_ns =
-                counted(&v, m, LEVEL_KILL) <= m->base / NOTHING_PART ? 0 : time_to_lose(st, counted(&v, m, LEVEL_KILL));
+        v.ram_exhausted_in_ns = time_to_lose(st, counted(&v, m, LEVEL_KILL));
+        if (counted(&v, m, LEVEL_KILL) <= MIN_OF(m->base / NOTHING_PART, v.plain_line_bytes / ALMOST_GONE_PART))
+                v.ram_exhausted_in_ns = 0;
         v.exhausted_in_ns = time_to_lose(st, counted(&v, m, LEVEL_KILL) + m->swap_usable);
         v.next_tick_ns = next_tick(st, set, sample, &v);
 

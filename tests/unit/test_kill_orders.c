@@ -467,6 +467,19 @@ START_TEST(nothing_is_waited_for_when_memory_is_nearly_exhausted) {
 }
 END_TEST
 
+/* The look would reclaim first; the wait alone needs no memory. */
+START_TEST(in_a_thrash_it_is_waited_without_a_look) {
+        struct scripted_process *p = spawn(300);
+
+        p->mm->robust_held = _i;
+        p->exits_after_ns = -1;
+        scene.verdict.cause = CAUSE_THRASHING;
+        scene.verdict.ram_exhausted_in_ns = 0;
+        ck_assert_int_eq(reap_delay(), 50 * MS);
+        ck_assert_ptr_null(strstr(scene.log, "r300"));
+}
+END_TEST
+
 START_TEST(a_fixed_reap_delay_is_kept) {
         spawn(300)->exits_after_ns = -1;
         domain.set.reap_delay_ns = _i * 20 * MS;
@@ -533,6 +546,7 @@ static Suite *kill_orders_suite(void) {
         tcase_add_test(tc, no_robust_futexes_no_delay);
         tcase_add_loop_test(tc, unknown_robust_futexes_are_assumed_where_memory_is_shared, 0, 2);
         tcase_add_loop_test(tc, nothing_is_waited_for_when_memory_is_nearly_exhausted, 0, 2);
+        tcase_add_loop_test(tc, in_a_thrash_it_is_waited_without_a_look, 0, 2);
         tcase_add_loop_test(tc, a_fixed_reap_delay_is_kept, 0, 4);
         tcase_add_test(tc, only_an_automatic_delay_yields_to_exhaustion);
         tcase_add_loop_test(tc, the_boost_follows_the_setting, 0, 2);

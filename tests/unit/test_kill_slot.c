@@ -287,6 +287,9 @@ START_TEST(an_override_is_more_patient_where_the_machine_thrashes) {
         s->fired_ns = s->signalled_ns = sk.now_ns - NS_PER_SEC + 1;
         ck_assert(!kill_override_allowed(&domain, &now, &v, sk.now_ns));
         ck_assert(kill_override_allowed(&domain, &now, &v, sk.now_ns + 1));
+        s->signalled_ns = 0; /* a worker is stuck before the signal: nobody is dying yet */
+        ck_assert(kill_override_allowed(&domain, &now, &v, sk.now_ns));
+        s->signalled_ns = s->fired_ns;
         v.cause = CAUSE_EMPTY; /* it is used up as well meanwhile */
         ck_assert(kill_override_allowed(&domain, &now, &v, sk.now_ns));
         s->state = SESSION_FREE;

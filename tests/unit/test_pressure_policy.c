@@ -578,6 +578,12 @@ START_TEST(where_nothing_is_left_it_is_exhausted_already) {
         w.m.pcp_free = 10 * MIB;                          /* which the CPUs have at hand */
         (void)level_at(&w, 15 * MIB);
         ck_assert_int_eq(w.v.ram_exhausted_in_ns, INT64_MAX);
+        w = world_new(128 * GIB); /* where half a percent is more than the kill line */
+        (void)level_at(&w, 75 * MIB + 1);
+        ck_assert_int_eq(w.v.level, LEVEL_KILL);
+        ck_assert_int_eq(w.v.ram_exhausted_in_ns, INT64_MAX);
+        (void)level_at(&w, 75 * MIB);
+        ck_assert_int_eq(w.v.ram_exhausted_in_ns, 0);
 }
 END_TEST
 
