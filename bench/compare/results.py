@@ -103,13 +103,24 @@ def merged(files):
 
 def scenario_set(name):
     """The scenarios of a set, in their order; empty where the harness is not at hand."""
+    return [one for one, made in known_scenarios().items() if name in made.sets]
+
+
+def is_variant(one):
+    """Whether it ran with other settings than the scenario itself has."""
+    made = known_scenarios().get(one.scenario)
+    return one.conf != (tuple(made.conf) if made else ())
+
+
+def known_scenarios():
+    """The harness's own list; empty where that is not at hand."""
     place = os.path.join(HERE, "..", "..", "tests", "vm", "guest")
     sys.path.insert(0, place)
     try:
         import scenarios
-        return [one for one, made in scenarios.SCENARIOS.items() if name in made.sets]
+        return scenarios.SCENARIOS
     except (ImportError, AttributeError):
-        return []
+        return {}
     finally:
         sys.path.remove(place)
 

@@ -338,6 +338,16 @@ class Pages(unittest.TestCase):
                   measures={"trigger_to_back_ms": 70, "processes_signalled": 4})])
         self.assertIn("| ok | ok | 1 / 4 | 0 | 0 | – | 30 ms<br>70 ms | – |", texts["vm-matrix.md"])
 
+    def test_the_matrix_has_who_runs_with_settings_of_its_own_and_no_variants(self):
+        known = results.known_scenarios()
+        own = list(known["reclaim"].conf)
+        self.assertTrue(own)
+        _, texts = self.write("--matrix", entries=[
+            entry("oomreapd", scenario="reclaim", conf=own),
+            entry("oomreapd", scenario="steady-leak", conf=own)])
+        self.assertIn("| reclaim | ok |", texts["vm-matrix.md"])
+        self.assertNotIn("| steady-leak |", texts["vm-matrix.md"])
+
     def test_every_row_of_every_table_is_as_wide_as_its_head(self):
         entries = three("oomreapd", 20, None) + three("none", 9, 9, bars={"survived": False})
         entries += [{"id": "6.1/leak/oomd/1", "died": "hung"},

@@ -7,7 +7,7 @@ from chart import duration
 from layout import (at_signal, bold, counts, folded, mib, ranged, spoilt_section, stalls, table,
                     ways)
 from pages import kills, missed_lines
-from results import HERE, OURS, STALL, grouped, scenario_set
+from results import HERE, OURS, STALL, grouped, is_variant, scenario_set
 
 DEFAULTS = os.path.join(HERE, "..", "..", "conf", "oomreapd.conf")
 UNITS = {"ms": 1e-3, "us": 1e-6, "s": 1, "min": 60, "h": 3600, "%": 1e-2, "K": 2**10, "M": 2**20,
@@ -33,7 +33,7 @@ def lost(group, key):
 
 def matrix(results, about, command):
     """docs/vm-matrix.md: a row for each scenario, the kernels within its cells."""
-    ours = [one for one in results if one.subject == OURS and not one.conf]
+    ours = [one for one in results if one.subject == OURS and not is_variant(one)]
     groups = grouped(ours, "kernel", "scenario")
     kernels = list(dict.fromkeys(one.kernel for one in ours))
     scenarios = list(dict.fromkeys(one.scenario for one in ours))
